@@ -1,0 +1,138 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * One process's use of a zone: look up, open, pin, fill, check.
+ *
+ * The loop calls afpa_cache_lookup() and afpa_cache_pin(), which take no lock, make no system call and touch no disk.
+ * Workers call afpa_cache_open(), afpa_cache_fill() and afpa_cache_check(), which may block.
+ *
+ *     lookup ── OK ─────────────► ref ─► pin ─► send ─► unpin ─► release
+ *        │                         ▲      │
+ *        └─ MISS, STALE ─► (worker) open   └─ EMPTY ─► (worker) fill ─► pin
+ *
+ * A cache_t and everything reached through it may be used by all threads of the process.
+ */
+#ifndef AFPA_CACHE_H
+#define AFPA_CACHE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <time.h>
+
+#include <afpa/counters.h>
+#include <afpa/options.h>
+#include <afpa/status.h>
+#include <afpa/zone.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+typedef struct afpa_cache afpa_cache_t;
+
+/* What a file is known by.  Two files with the same identity have the same content as far as stat() can tell. */
+typedef struct afpa_identity {
+    uint64_t device, inode, size;
+    int64_t mtime_sec, ctime_sec;
+    uint32_t mtime_nsec, ctime_nsec;
+} afpa_identity_t;
+
+/* A held object: as long as it is held, the object record and the chunks pinned through it stay.  A value; the holder may copy
+ * it to move it, not to hold twice (afpa_cache_ref_copy). */
+typedef struct afpa_ref {
+    afpa_cache_t *cache; /* NULL: holds nothing */
+    uint32_t object;     /* index of the record */
+    uint32_t reserved;
+    uint64_t generation; /* of its first pin entry when it was taken */
+} afpa_ref_t;
+
+/* A pinned chunk: memory that stays as it is until afpa_cache_unpin(). */
+typedef struct afpa_extent {
+    afpa_cache_t *cache;  /* NULL: holds nothing */
+    const void *data;     /* mapped, resident */
+    uint64_t file_offset; /* of the same bytes in the segment file, for sendfile() */
+    uint32_t length;      /* bytes of the chunk */
+    uint32_t entry;       /* pin entry */
+    uint32_t object;
+    bool by_reference;    /* the chunk has pages of its own: sendfile() from file_offset is allowed if asked for at pin time */
+} afpa_extent_t;
+
+/* Takes an owner slot for this process.  Call after fork, in the process that will use it; `kind` ("nginx", "httpd", "afpactl";
+ * at most 15 bytes) is shown by `afpactl stat`.
+ * AFPA_OK        *cache is the caller's.
+ * AFPA_NO_SPACE  every owner slot is taken, or tmpfs has no room for this process's ledger: serve without the cache.
+ * AFPA_INVALID   the segment file cannot be opened by this user, or was replaced; the error says which. */
+afpa_status_t afpa_cache_attach(afpa_zone_t *zone, const char *kind, afpa_cache_t **cache, afpa_error_t *error);
+
+/* Gives the slot back.  Every ref and extent of this process must be released before: what is not stays counted until the slot
+ * is reaped, which this call then does.  *cache may be NULL; it is set to NULL. */
+void afpa_cache_detach(afpa_cache_t **cache);
+
+afpa_zone_t *afpa_cache_zone(const afpa_cache_t *cache);
+
+/* The slot of this process in the owner table. */
+unsigned afpa_cache_slot(const afpa_cache_t *cache);
+
+/* ---- in the loop: lock-free, no system call, no disk ---- */
+
+/* Finds the object of a canonical absolute path and holds it, its first chunk pinned.
+ * AFPA_OK, AFPA_CHECK_DUE  *ref is held; release it.
+ * AFPA_STALE, AFPA_MISS    *ref holds nothing.
+ * AFPA_DISABLED            the zone is off, or cache is NULL. */
+afpa_status_t afpa_cache_lookup(afpa_cache_t *cache, const char *path, size_t len, uint32_t revalidate_ms, afpa_ref_t *ref);
+
+/* Identity (hence size and times) and number of pin entries of a held object.  Never fails. */
+const afpa_identity_t *afpa_ref_identity(const afpa_ref_t *ref);
+uint32_t afpa_ref_entries(const afpa_ref_t *ref);
+
+/* Holds once more what ref holds.  Never fails. */
+void afpa_cache_ref_copy(const afpa_ref_t *ref, afpa_ref_t *copy);
+
+/* Lets go, and clears *ref.  Legal on one that holds nothing. */
+void afpa_cache_release(afpa_ref_t *ref);
+
+/* Whether the chunk's memory will be handed to the kernel by reference (sendfile), which changes how it is freed: see design,
+ * "zero copy and re-use".  Asked for, it is granted only where extent->by_reference comes back true. */
+typedef enum afpa_pin_mode { AFPA_PIN_COPY, AFPA_PIN_REFERENCE } afpa_pin_mode_t;
+
+/* Pins entry `index` of a held object.  The extent keeps the object too, so ref may be released before it.
+ * AFPA_OK     *extent is pinned; unpin it when its bytes were taken: completed, not merely accepted.
+ * AFPA_EMPTY  not in memory: have a worker fill it, then pin again. */
+afpa_status_t afpa_cache_pin(const afpa_ref_t *ref, uint32_t index, afpa_pin_mode_t mode, afpa_extent_t *extent);
+
+/* Lowers the pin count, and clears *extent.  Legal on one that holds nothing. */
+void afpa_cache_unpin(afpa_extent_t *extent);
+
+/* Adds one to a counter of this process.  `cache` may be NULL. */
+void afpa_cache_count(afpa_cache_t *cache, afpa_counter_t counter);
+
+/* ---- in a worker: may block ---- */
+
+/* Makes sure the object of `path` is cached, checked and its first chunk pinned, and holds it.  Opens, reads, revalidates, evicts
+ * as needed; one process reads, others wait for it.
+ * AFPA_OK        *ref is held; *fresh (may be NULL) says whether the object was already there: true, only checked.
+ * AFPA_DECLINED  *why is the counter of the reason (already counted): the server serves the file by itself.
+ * AFPA_DISABLED  as lookup. */
+afpa_status_t afpa_cache_open(afpa_cache_t *cache, const char *path, size_t len, const afpa_policy_t *policy, afpa_ref_t *ref,
+                              afpa_counter_t *why, bool *fresh);
+
+/* Reads entries [index, index + count) of a held object that are not in memory yet; count is cut to the pin array.
+ * AFPA_OK        entry `index` was pinned when this was written down; it may have been evicted again: pin, and on AFPA_EMPTY fill anew.
+ * AFPA_CHANGED, AFPA_IO_ERROR, AFPA_NO_SPACE  the reply is cut, or the server serves by itself if nothing was sent yet. */
+afpa_status_t afpa_cache_fill(const afpa_ref_t *ref, uint32_t index, uint32_t count);
+
+/* Compares the object of `path`, if there is one, with the file; retires it if they differ.
+ * AFPA_OK still the same (and its last check is now); AFPA_CHANGED retired; AFPA_NOT_FOUND not cached. */
+afpa_status_t afpa_cache_check(afpa_cache_t *cache, const char *path, size_t len);
+
+/* Retires the object of `path`.  Who holds it may finish.  AFPA_NOT_FOUND: not cached. */
+afpa_status_t afpa_cache_purge(afpa_cache_t *cache, const char *path, size_t len);
+
+/* Takes back slots of dead processes and frees what was waiting for the last pin.  Cheap when there is nothing to do; a server
+ * calls it when idle, or never: allocation does the same when it needs room.  Returns the slots taken back. */
+unsigned afpa_cache_reap(afpa_cache_t *cache);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

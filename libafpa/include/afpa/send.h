@@ -1,0 +1,94 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * The send machine: walks an object's pin array in order; a pinned chunk is pinned once more and offered to the transport at
+ * once, an empty one is filled by a worker first; each completion gives pins back and goes on.
+ *
+ * One machine sends one reply.  All calls on it are made in one thread, that of its event loop; its executor's `done` must run
+ * there too.  The table of states and events is send_states.def.
+ */
+#ifndef AFPA_SEND_H
+#define AFPA_SEND_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <afpa/cache.h>
+#include <afpa/executor.h>
+#include <afpa/transport.h>
+#include <afpa/walk.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* Chunks that may be in flight at once; a slow client never pins more of an object than this. */
+#define AFPA_SEND_WINDOW_MAX 16
+#define AFPA_SEND_WINDOW 8
+
+typedef enum afpa_send_outcome {
+    AFPA_SEND_DONE,    /* every byte was accepted and completed */
+    AFPA_SEND_ABORTED  /* cut: see afpa_send_t.reason */
+} afpa_send_outcome_t;
+
+typedef struct afpa_send_setup {
+    afpa_ref_t ref;           /* moved into the machine, which releases it */
+    const void *header;       /* sent first, may be NULL; stays valid until the end */
+    size_t header_length;
+    uint64_t offset, bytes;   /* of the payload; bytes 0 for HEAD and 304 */
+    uint64_t zerocopy;        /* payload from this size on is offered by reference; UINT64_MAX: never */
+    unsigned window;          /* chunks, 1 … AFPA_SEND_WINDOW_MAX; 0: AFPA_SEND_WINDOW */
+    afpa_transport_t *transport;
+    afpa_executor_t *executor;
+    /* Called once, last of all: no pin is held, nothing is in flight, no job is queued; the machine may be freed in it. */
+    void (*ended)(afpa_send_t *send, afpa_send_outcome_t outcome);
+    void *context;            /* the caller's, see afpa_send_context() */
+} afpa_send_setup_t;
+
+/* A pin in flight. */
+typedef struct afpa_flight {
+    afpa_extent_t extent;
+    size_t outstanding; /* accepted, not completed */
+    bool whole;         /* all that was wanted of the chunk has been accepted */
+} afpa_flight_t;
+
+/* The caller allocates it; the fields are the machine's. */
+struct afpa_send {
+    unsigned state;
+    afpa_status_t reason; /* of an abort; AFPA_OK before */
+    afpa_send_setup_t setup;
+    afpa_walk_t walk;
+    size_t header_sent, header_outstanding;
+    afpa_flight_t flights[AFPA_SEND_WINDOW_MAX]; /* ring, oldest at `first` */
+    unsigned first, flying;
+    afpa_job_t job;
+    uint32_t fill_index;
+    afpa_status_t fill_status;
+    bool filling, running, again;
+};
+
+/* Prepares; takes setup->ref over (clears it there).  Nothing is sent yet. */
+void afpa_send_init(afpa_send_t *send, afpa_send_setup_t *setup);
+
+/* Starts.  `ended` may be called before this returns. */
+void afpa_send_start(afpa_send_t *send);
+
+/* The transport can take more, after AFPA_AGAIN. */
+void afpa_send_writable(afpa_send_t *send);
+
+/* `bytes` of those accepted are out of the transport's hands, oldest first.  May come from within transport->send(), and after
+ * an abort.  More than is outstanding is a bug of the transport and aborts the process. */
+void afpa_send_completed(afpa_send_t *send, size_t bytes);
+
+/* Stops sending (the client went away, a time-out).  `ended` follows as soon as nothing is in flight and no job is queued. */
+void afpa_send_abort(afpa_send_t *send);
+
+void *afpa_send_context(const afpa_send_t *send);
+
+/* "wait-fill"; for logs. */
+const char *afpa_send_state_name(unsigned state);
+
+#ifdef __cplusplus
+}
+#endif
+#endif
