@@ -1,0 +1,97 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Tests of the modules inside the real servers.
+
+    python3 -m pytest tests/server [-k nginx]
+
+AFPA_BUILDDIR      where make ran (default: the top of the tree)
+AFPA_REQUIRE_ALL=1 a server or module that is missing fails the tests instead of skipping them
+AFPA_STOCK_ONLY=1  no module at all: both servers of a pair are stock; what fails then is a wrong expectation
+
+A test module that uses `pair` says how its servers are configured and what they serve:
+CONF and OUTER (texts by kind of server, see servers.Server), SETTINGS (more arguments of Pair), tree(pair) (makes the files).
+"""
+import os
+import signal
+
+import pytest
+
+os.umask(0o022)
+
+from pair import Pair
+from servers import KINDS, missing
+from zone import AFPACTL, STOCK_ONLY
+
+TEST_SECONDS = 60
+
+
+def need(condition, reason):
+    """Skips the test, with a reason, unless the condition holds; fails it where everything has to run."""
+    if not condition:
+        (pytest.fail if os.environ.get("AFPA_REQUIRE_ALL") == "1" else pytest.skip)(reason)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def afpactl():
+    need(STOCK_ONLY or AFPACTL.exists(), f"{AFPACTL} has not been built")
+
+
+@pytest.fixture(scope="module", params=KINDS)
+def kind(request):
+    """Each test that uses this runs once for each server."""
+    need(not missing(request.param), missing(request.param))
+    return request.param
+
+
+@pytest.fixture(scope="module")
+def pair(kind, request):
+    """The two servers of a test module; at the end every pin is back and the segment is sound."""
+    module = request.module
+    settings = dict(getattr(module, "SETTINGS", {}))
+    conf, outer = (getattr(module, name, {}).get(kind, "") for name in ("CONF", "OUTER"))
+    with Pair(kind, conf=conf, outer=outer, **settings) as pair:
+        getattr(module, "tree", lambda pair: None)(pair)
+        yield pair
+        assert pair.zone.unpinned(), f"pins left: {pair.zone.stat()}"
+        assert not pair.zone.problems()
+        assert "signal 11" not in pair.ours.log() and "signal 6" not in pair.ours.log(), pair.ours.log()
+        pair.ours.stop()
+        assert not pair.zone.problems()
+
+
+@pytest.fixture
+def needs():
+    return need
+
+
+def limited(item, seconds):
+    def ring(signum, frame):
+        raise TimeoutError(f"{item.nodeid} took longer than {seconds} s")
+
+    signal.signal(signal.SIGALRM, ring)
+    signal.alarm(seconds)
+    yield
+    signal.alarm(0)
+
+
+def limit(item):
+    mark = item.get_closest_marker("seconds")
+    return mark.args[0] if mark else TEST_SECONDS
+
+
+@pytest.hookimpl(hookwrapper=True)
+def pytest_runtest_setup(item):
+    yield from limited(item, 60)
+
+
+@pytest.hookimpl(hookwrapper=True)
+def pytest_runtest_call(item):
+    yield from limited(item, limit(item))
+
+
+@pytest.hookimpl(hookwrapper=True)
+def pytest_runtest_teardown(item):
+    yield from limited(item, 60)
+
+
+def pytest_configure(config):
+    config.addinivalue_line("markers", "seconds(n): the longest this test may take")

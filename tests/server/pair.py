@@ -1,0 +1,77 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The heart of these tests: the server with the module beside the same server without it, over one document root."""
+import shutil
+import tempfile
+from pathlib import Path
+
+from docroot import put
+from servers import Server
+from wire import exchange, fetch, get
+from zone import Zone
+
+
+class Pair:
+    def __init__(self, kind, size="32m", **more):
+        self.kind = kind
+        self.root = Path(tempfile.mkdtemp(prefix="site-"))
+        self.root.chmod(0o755)
+        self.zone = Zone(size)
+        self.ours = Server(kind, self.root, self.zone, **more)
+        self.stock = Server(kind, self.root, None, **more)
+
+    def __enter__(self):
+        try:
+            self.stock.start()
+            self.ours.start()
+        except BaseException:
+            self.close()
+            raise
+        return self
+
+    def __exit__(self, *exc):
+        self.close()
+
+    def close(self):
+        self.ours.close()
+        self.stock.close()
+        self.zone.remove()
+        shutil.rmtree(self.root, ignore_errors=True)
+
+    def put(self, name, data, **more):
+        return put(self.root / name, data, **more)
+
+    def same(self, target, *headers, timeout=10, **more):
+        """Asks both servers the same; asserts that they answer the same; returns the reply."""
+        raw = target if isinstance(target, bytes) else get(target, *headers, **more)
+        ours = fetch(self.ours.port, raw, timeout)
+        theirs = fetch(self.stock.port, raw, timeout)
+        assert ours.comparable() == theirs.comparable()
+        return ours
+
+    def same_bytes(self, raw, timeout=10):
+        """Sends raw bytes to both, compares all they send until they close; returns it."""
+        ours = exchange(self.ours.port, raw, timeout)
+        assert ours == exchange(self.stock.port, raw, timeout)
+        return ours
+
+    def hit(self, target, *headers, **more):
+        """As same(), and the reply came from pinned memory."""
+        before = self.zone.hits()
+        reply = self.same(target, *headers, **more)
+        assert self.zone.grows("pipeline_hits", before), f"{target} was no hit: {self.zone.stat()}"
+        return reply
+
+    def warm(self, target, *headers, **more):
+        """Asks until the file is in the cache, then proves it."""
+        self.same(target, *headers, **more)
+        return self.hit(target, *headers, **more)
+
+    def left_alone(self, target, *headers, reason=None, **more):
+        """As same(), twice, and neither reply came from the cache; `reason`: the counter that grew."""
+        hits, before = self.zone.hits(), self.zone.count(reason) if reason else 0
+        self.same(target, *headers, **more)
+        reply = self.same(target, *headers, **more)
+        if reason:
+            assert self.zone.grows(reason, before, 2), f"{target} was not declined for {reason}: {self.zone.stat()}"
+        assert self.zone.hits() == hits, f"{target} came from the cache"
+        return reply

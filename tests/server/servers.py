@@ -1,0 +1,268 @@
+# SPDX-License-Identifier: Apache-2.0
+"""nginx and httpd as child processes of a test, each with a configuration, ports and a directory of its own.
+
+The same text configures a server with the module and without: for the latter each of our directives, and the one that
+loads the module, is left out, and nothing else differs.
+"""
+import ctypes
+import os
+import random
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+from pathlib import Path
+
+from wire import eventually
+from zone import BUILD, STOCK_ONLY
+
+USER = "www-data"
+ROOT = os.geteuid() == 0
+KINDS = ("nginx", "httpd")
+
+OURS = {
+    "nginx": re.compile(r"\b(load_module [^;]*afpa[^;]*|afpa\w*\s[^;]*);"),
+    "httpd": re.compile(r"^[ \t]*(Afpa|LoadModule afpa).*\n", re.M),
+}
+
+NGINX = """
+@USER@
+daemon off;
+worker_processes @WORKERS@;
+error_log @DIR@/error.log notice;
+pid @DIR@/server.pid;
+load_module @BUILD@/ngx_afpa/.libs/ngx_http_afpa_module.so;
+events { worker_connections 2048; }
+http {
+    types { text/html html shtml; text/plain txt; text/css css; image/gif gif; }
+    default_type application/octet-stream;
+    access_log off;
+    sendfile on;
+    tcp_nopush on;
+    keepalive_requests 100000;
+    absolute_redirect off;
+    client_body_temp_path @DIR@/tmp-body;
+    proxy_temp_path @DIR@/tmp-proxy;
+    fastcgi_temp_path @DIR@/tmp-fastcgi;
+    uwsgi_temp_path @DIR@/tmp-uwsgi;
+    scgi_temp_path @DIR@/tmp-scgi;
+    @ZONE_LINE@
+    afpa @ZONE@;
+    afpa_revalidate @REVALIDATE@ms;
+    @OUTER@
+    server {
+        listen 127.0.0.1:@PORT@;
+        server_name localhost;
+        root @ROOT@;
+        @SERVER@
+    }
+}
+"""
+
+HTTPD_MODULES = """authn_core authn_file authz_core authz_host authz_user auth_basic access_compat alias autoindex deflate dir
+env expires filter headers include mime negotiation ratelimit reqtimeout rewrite setenvif socache_shmcb ssl substitute http2""".split()
+
+HTTPD = """
+ServerRoot @DIR@
+DefaultRuntimeDir @DIR@
+PidFile @DIR@/server.pid
+ErrorLog @DIR@/error.log
+LogLevel notice
+LoadModule mpm_@MPM@_module @LIBEXEC@/mod_mpm_@MPM@.so
+@MODULES@
+LoadModule afpa_module @BUILD@/mod_afpa/.libs/mod_afpa.so
+@USER@
+Listen 127.0.0.1:@PORT@
+ServerName localhost
+ServerSignature Off
+TypesConfig @DIR@/mime.types
+KeepAlive On
+MaxKeepAliveRequests 0
+KeepAliveTimeout 30
+StartServers @WORKERS@
+ServerLimit 16
+<IfModule !mpm_prefork_module>
+ThreadsPerChild 16
+MaxRequestWorkers 128
+MinSpareThreads 16
+MaxSpareThreads 128
+</IfModule>
+@ZONE_LINE@
+AfpaEnable @ZONE@
+AfpaRevalidationTimeout @REVALIDATE@ms
+DocumentRoot @ROOT@
+<Directory />
+    AllowOverride None
+    Options FollowSymLinks
+    Require all granted
+</Directory>
+DirectoryIndex index.html
+@OUTER@
+@SERVER@
+"""
+
+MIME_TYPES = "text/html html shtml\ntext/plain txt\ntext/css css\nimage/gif gif\n"
+
+
+def free_port():
+    """A port nobody listens on, below the range that outgoing connections take theirs from."""
+    while True:
+        port = random.randint(20000, 32000)
+        with socket.socket() as sock:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                sock.bind(("127.0.0.1", port))
+                return port
+            except OSError:
+                continue
+
+
+def libexec():
+    apxs = shutil.which("apxs2") or shutil.which("apxs")
+    if not apxs:
+        return Path("/usr/lib/apache2/modules")
+    return Path(subprocess.run([apxs, "-q", "LIBEXECDIR"], capture_output=True, text=True, timeout=20).stdout.strip())
+
+
+def binary(kind):
+    names = ("nginx",) if kind == "nginx" else ("apache2", "httpd")
+    path = os.pathsep.join([os.environ.get("PATH", ""), "/usr/sbin", "/usr/local/sbin"])
+    return next(filter(None, (shutil.which(n, path=path) for n in names)), None)
+
+
+def missing(kind):
+    """Why servers of this kind cannot be tested here; empty if they can."""
+    module = BUILD / ("ngx_afpa/.libs/ngx_http_afpa_module.so" if kind == "nginx" else "mod_afpa/.libs/mod_afpa.so")
+    if not binary(kind):
+        return f"{kind} is not installed"
+    if STOCK_ONLY:
+        return ""
+    return "" if module.exists() else f"{module} has not been built"
+
+
+def die_with_parent():
+    ctypes.CDLL(None).prctl(1, signal.SIGTERM)  # PR_SET_PDEATHSIG: an interrupted test leaves no server behind
+
+
+class StartFailed(Exception):
+    pass
+
+
+class Server:
+    """One server.  kind: "nginx" or "httpd"; zone None: without the module.  conf goes where the site is configured, outer
+    one level further out (nginx: http; httpd: before conf).  @ROOT@, @DIR@, @PORT@, @PORT2@, @ZONE@ stand for what they say.
+    wrap: words put before the command, to run it with other rights or limits."""
+
+    def __init__(self, kind, root, zone=None, conf="", outer="", workers=2, revalidate=200, mpm="event", wrap=()):
+        self.kind, self.root, self.mpm, self.wrap = kind, root, mpm, list(wrap)
+        self.zone = None if STOCK_ONLY else zone
+        self.conf, self.outer, self.workers_wanted, self.revalidate = conf, outer, workers, revalidate
+        self.dir = Path(tempfile.mkdtemp(prefix="afpa-server-"))
+        self.dir.chmod(0o755)
+        (self.dir / "mime.types").write_text(MIME_TYPES)
+        self.file = self.dir / "server.conf"
+        self.port, self.port2 = free_port(), free_port()
+        self.process = None
+        self.configure()
+
+    def configure(self, zone_line=None):
+        """Writes the configuration file; zone_line replaces the line that declares the zone."""
+        text = NGINX if self.kind == "nginx" else HTTPD
+        text = text.replace("@OUTER@", self.outer).replace("@SERVER@", self.conf)
+        if self.zone:
+            text = text.replace("@ZONE_LINE@", zone_line or self.zone.directive(self.kind))
+            text = text.replace("@ZONE@", self.zone.name)
+        else:
+            text = OURS[self.kind].sub("", text.replace("@ZONE_LINE@", ""))
+        for name, value in self._words().items():
+            text = text.replace(f"@{name}@", str(value))
+        self.file.write_text(text)
+
+    def _words(self):
+        words = {"DIR": self.dir, "ROOT": self.root, "PORT": self.port, "PORT2": self.port2, "BUILD": BUILD, "MPM": self.mpm,
+                 "WORKERS": self.workers_wanted, "REVALIDATE": self.revalidate, "USER": ""}
+        if ROOT and not self.wrap:
+            words["USER"] = f"user {USER};" if self.kind == "nginx" else f"User {USER}\nGroup {USER}"
+        if self.kind == "httpd":
+            where = libexec()
+            words["LIBEXEC"] = where
+            words["MODULES"] = "\n".join(f"LoadModule {m}_module {where}/mod_{m}.so" for m in HTTPD_MODULES
+                                         if (where / f"mod_{m}.so").exists())
+        return words
+
+    def command(self, *more):
+        if self.kind == "nginx":
+            return [*self.wrap, binary("nginx"), "-p", self.dir, "-c", self.file, "-e", self.dir / "error.log", *more]
+        return [*self.wrap, binary("httpd"), "-f", self.file, *(more or ("-D", "FOREGROUND"))]
+
+    def check(self):
+        """The server's own test of its configuration: exit status and output."""
+        run = subprocess.run(self.command("-t"), capture_output=True, text=True, timeout=20)
+        return run.returncode, run.stdout + run.stderr
+
+    def run(self):
+        """Starts and does not expect it to last: exit status, and what was said on standard error and in the log."""
+        run = subprocess.run(self.command(), capture_output=True, text=True, timeout=20, preexec_fn=die_with_parent)
+        return run.returncode, run.stderr + self.log()
+
+    def start(self):
+        with open(self.dir / "stderr", "ab") as err:
+            self.process = subprocess.Popen(self.command(), stdin=subprocess.DEVNULL, stdout=err, stderr=err, cwd=self.dir,
+                                            start_new_session=True, preexec_fn=die_with_parent)
+        up = eventually(lambda: self.process.poll() is not None or self._listens(), 15, 0.02)
+        if not up or self.process.poll() is not None or not eventually(self.workers, 5, 0.02):
+            self.stop()
+            raise StartFailed(f"{self.kind} did not start:\n{(self.dir / 'stderr').read_text()}{self.log()}")
+        return self
+
+    def _listens(self):
+        with socket.socket() as sock:
+            return sock.connect_ex(("127.0.0.1", self.port)) == 0
+
+    def stop(self):
+        if not self.process:
+            return
+        if self.process.poll() is None:
+            self.process.send_signal(signal.SIGTERM)
+            try:
+                self.process.wait(8)
+            except subprocess.TimeoutExpired:
+                os.killpg(self.process.pid, signal.SIGKILL)
+                self.process.wait(5)
+        self.process = None
+
+    def restart(self):
+        self.stop()
+        self.start()
+
+    def reload(self):
+        """Has the server read its configuration again, gracefully; returns when the new workers are there."""
+        before = set(self.workers())
+        self.process.send_signal(signal.SIGHUP if self.kind == "nginx" else signal.SIGUSR1)
+        assert eventually(lambda: set(self.workers()) - before, 10), f"no new workers after a reload:\n{self.log()}"
+
+    def workers(self):
+        """Process ids of the children."""
+        pid = self.process.pid
+        try:
+            return [int(p) for p in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+        except FileNotFoundError:
+            return []
+
+    def log(self):
+        try:
+            return (self.dir / "error.log").read_text(errors="replace")
+        except FileNotFoundError:
+            return ""
+
+    def close(self):
+        self.stop()
+        shutil.rmtree(self.dir, ignore_errors=True)
+
+    def __enter__(self):
+        return self.start()
+
+    def __exit__(self, *exc):
+        self.close()

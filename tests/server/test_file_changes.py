@@ -1,0 +1,332 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Files that change under the server.  After `revalidate` the module answers as the stock server does, whatever happened to the
+file; before, with one version or the other, never with a mixture; a reply begun goes on with the version it began with, or is cut."""
+import os
+import shutil
+import threading
+import time
+
+import pytest
+
+from docroot import age, mkdir, payload, put, rewrite
+from wire import Wire, fetch, get
+
+WAIT = 0.3  # longer than revalidate, which is 0.2 s here
+CONF = {"nginx": "autoindex off;", "httpd": ""}
+
+
+def replace_longer(path):
+    put(path, payload("new", path.stat().st_size + 70000))
+
+
+def replace_same_size(path):
+    put(path, payload("new", path.stat().st_size))
+
+
+def rewrite_same_size(path):
+    rewrite(path, payload("new", path.stat().st_size))
+
+
+def rewrite_longer(path):
+    rewrite(path, payload("new", path.stat().st_size + 70000))
+
+
+def rewrite_shorter(path):
+    rewrite(path, payload("new", path.stat().st_size - 300))
+
+
+def rewrite_and_restore_mtime(path):
+    stat = path.stat()
+    rewrite(path, payload("new", stat.st_size))
+    os.utime(path, ns=(stat.st_atime_ns, stat.st_mtime_ns))
+
+
+def append(path):
+    with open(path, "ab") as file:
+        file.write(b"more")
+    age(path)
+
+
+def truncate_half(path):
+    os.truncate(path, path.stat().st_size // 2)
+    age(path)
+
+
+def truncate_all(path):
+    os.truncate(path, 0)
+    age(path)
+
+
+def delete(path):
+    path.unlink()
+
+
+def delete_and_make(path):
+    path.unlink()
+    put(path, payload("new", 5000))
+
+
+def unreadable(path):
+    path.chmod(0)
+
+
+def touch(path):
+    os.utime(path, (1700000000, 1700000000))
+
+
+def become_directory(path):
+    path.unlink()
+    mkdir(path)
+
+
+def become_fifo(path):
+    path.unlink()
+    os.mkfifo(path)
+    path.chmod(0o644)
+
+
+def become_symlink(path):
+    put(path.with_name("target.bin"), payload("new", 3000))
+    path.unlink()
+    path.symlink_to("target.bin")
+
+
+def become_dangling(path):
+    path.unlink()
+    path.symlink_to("nowhere")
+
+
+def become_loop(path):
+    path.unlink()
+    path.symlink_to(path.name)
+
+
+def rename_directory(path):
+    path.parent.rename(path.parent.with_name(path.parent.name + "-gone"))
+
+
+def exchange_directory(path):
+    put(path.parent.with_name(path.parent.name + "-other") / path.name, payload("new", 4000))
+    rename_directory(path)
+    path.parent.with_name(path.parent.name + "-other").rename(path.parent)
+
+
+def unsearchable_directory(path):
+    path.parent.chmod(0)
+
+
+CHANGES = [replace_longer, replace_same_size, rewrite_same_size, rewrite_longer, rewrite_shorter, rewrite_and_restore_mtime, append,
+           truncate_half, truncate_all, delete, delete_and_make, unreadable, touch, become_directory, become_fifo, become_symlink,
+           become_dangling, become_loop, rename_directory, exchange_directory, unsearchable_directory]
+GONE = {delete: (404,), rename_directory: (404,), unreadable: (403,), unsearchable_directory: (403,), become_dangling: (404, 403)}
+
+
+@pytest.mark.parametrize("size", [1000, 300000])
+@pytest.mark.parametrize("change", CHANGES, ids=lambda c: c.__name__)
+def test_change(pair, change, size):
+    name = f"/{change.__name__}-{size}/file.bin"
+    path = pair.root / name[1:]
+    pair.put(name[1:], payload("old", size))
+    tag = pair.warm(name).header("ETag")
+    try:
+        change(path)
+        time.sleep(WAIT)
+        reply = pair.same(name)
+        assert reply.status in GONE.get(change, (reply.status,))
+        for header in (f"If-None-Match: {tag}", "Range: bytes=100-199", "If-None-Match: *", "X: y"):
+            pair.same(name, header)
+        pair.same(name, method="HEAD")
+    finally:
+        path.parent.exists() and path.parent.chmod(0o755)
+
+
+@pytest.mark.parametrize("change", [unreadable, unsearchable_directory, delete, become_fifo], ids=lambda c: c.__name__)
+def test_change_and_back(pair, change):
+    """What was there before is served again, and from the cache."""
+    name = f"/back-{change.__name__}/file.bin"
+    path = pair.root / name[1:]
+    data = pair.put(name[1:], payload("old", 70000))
+    pair.warm(name)
+    change(path)
+    time.sleep(WAIT)
+    assert pair.same(name).status >= 400
+    path.parent.chmod(0o755)
+    path.exists() and path.unlink()
+    put(path, data)
+    time.sleep(WAIT)
+    assert pair.warm(name).body == data
+
+
+def link_pair(pair, what):
+    for version in ("one", "two"):
+        pair.put(f"{what}-{version}/file.bin", payload(version, 100000))
+    link = pair.root / f"{what}-current"
+    link.symlink_to(f"{what}-one")
+    return link
+
+
+def repoint(link, target):
+    fresh = link.with_name("fresh-link")
+    fresh.symlink_to(target)
+    os.rename(fresh, link)
+
+
+def test_symlink_to_directory_repointed(pair):
+    link = link_pair(pair, "release")
+    assert pair.warm("/release-current/file.bin").body == payload("one", 100000)
+    repoint(link, "release-two")
+    time.sleep(WAIT)
+    assert pair.same("/release-current/file.bin").body == payload("two", 100000)
+    repoint(link, "release-one")
+    time.sleep(WAIT)
+    assert pair.same("/release-current/file.bin").body == payload("one", 100000)
+    shutil.rmtree(pair.root / "release-one")
+    time.sleep(WAIT)
+    assert pair.same("/release-current/file.bin").status >= 400
+
+
+def test_symlink_to_file_repointed(pair):
+    link_pair(pair, "link")
+    link = pair.root / "alias.bin"
+    link.symlink_to("link-one/file.bin")
+    assert pair.warm("/alias.bin").body == payload("one", 100000)
+    repoint(link, "link-two/file.bin")
+    time.sleep(WAIT)
+    assert pair.same("/alias.bin").body == payload("two", 100000)
+    pair.put("link-two/file.bin", payload("three", 50000))
+    time.sleep(WAIT)
+    assert pair.same("/alias.bin").body == payload("three", 50000)
+
+
+def test_hard_link(pair):
+    pair.put("hard/one.bin", payload("hard", 2000))
+    os.link(pair.root / "hard/one.bin", pair.root / "hard/two.bin")
+    pair.warm("/hard/one.bin")
+    pair.warm("/hard/two.bin")
+    rewrite(pair.root / "hard/two.bin", payload("changed", 2000))
+    time.sleep(WAIT)
+    assert pair.same("/hard/one.bin").body == pair.same("/hard/two.bin").body == payload("changed", 2000)
+
+
+def test_file_that_was_missing_appears(pair):
+    assert pair.same("/later/file.bin").status == 404
+    pair.put("later/file.bin", payload("later", 1000))
+    assert pair.warm("/later/file.bin").status == 200
+
+
+def test_unchanged_file_is_a_hit_after_revalidation(pair):
+    pair.put("steady.bin", payload("steady", 200000))
+    pair.warm("/steady.bin")
+    fills = pair.zone.count("fills")
+    time.sleep(WAIT)
+    pair.hit("/steady.bin")
+    time.sleep(WAIT)
+    pair.hit("/steady.bin")
+    assert pair.zone.count("fills") == fills
+
+
+VERSIONS = 7
+
+
+def version(number):
+    return payload(f"version {number}", 100000 + number * 20011)
+
+
+def assert_one_version(reply, versions):
+    """The reply is one version whole, or, cut, the beginning of one; its header belongs to the same version."""
+    assert reply.status == 200
+    fits = [v for v in versions if v.startswith(reply.body) and int(reply.header("Content-Length")) == len(v)]
+    assert fits, f"{reply.length} bytes of {reply.header('Content-Length')}, of no version or of several"
+    if reply.complete:
+        assert reply.length == len(fits[0])
+
+
+def hammer(port, name, until, replies, failures):
+    try:
+        with Wire(port) as wire:
+            while not until.is_set():
+                wire.send(get(name))
+                reply = wire.reply()
+                replies.append(reply)
+                if not reply.complete:
+                    return hammer(port, name, until, replies, failures)
+    except (OSError, AssertionError, ValueError) as error:
+        failures.append(error)
+
+
+@pytest.mark.parametrize("by_link", [False, True], ids=["rename", "symlink"])
+def test_storm_of_replacements(pair, by_link):
+    """Replies while the file is replaced every few milliseconds: each is one of the versions."""
+    name = f"/storm-{by_link}.bin"
+    path = pair.root / name[1:]
+    versions = [version(n) for n in range(VERSIONS)]
+    if by_link:
+        for number, data in enumerate(versions):
+            pair.put(f"storm-versions/{number}.bin", data)
+        path.symlink_to("storm-versions/0.bin")
+    else:
+        put(path, versions[0])
+    stop, replies, failures = threading.Event(), [], []
+    threads = [threading.Thread(target=hammer, args=(pair.ours.port, name, stop, replies, failures)) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    end, number = time.monotonic() + 2, 0
+    while time.monotonic() < end:
+        number += 1
+        if by_link:
+            repoint(path, f"storm-versions/{number % VERSIONS}.bin")
+        else:
+            put(path, versions[number % VERSIONS])
+        time.sleep(0.02)
+    stop.set()
+    for thread in threads:
+        thread.join(15)
+    assert not failures
+    assert len(replies) > 20
+    for reply in replies:
+        assert_one_version(reply, versions)
+    time.sleep(WAIT)
+    assert pair.same(name).body == versions[number % VERSIONS]
+
+
+HALF_SENT = [replace_same_size, replace_longer, rewrite_same_size, rewrite_longer, rewrite_shorter, rewrite_and_restore_mtime,
+             truncate_half, truncate_all, delete, delete_and_make, unreadable, rename_directory, become_symlink]
+BIG = 6 << 20
+
+
+@pytest.mark.parametrize("warm", [True, False], ids=["warm", "cold"])
+@pytest.mark.parametrize("change", HALF_SENT, ids=lambda c: c.__name__)
+def test_change_during_a_reply(pair, change, warm):
+    name = f"/half-{change.__name__}-{warm}/file.bin"
+    path = pair.root / name[1:]
+    old = pair.put(name[1:], payload("old", BIG))
+    if warm:
+        pair.warm(name)
+    with Wire(pair.ours.port, rcvbuf=4096) as wire:
+        wire.send(get(name))
+        head = wire.head()
+        time.sleep(0.05)
+        change(path)
+        time.sleep(WAIT)
+        now = pair.same(name, timeout=5)
+        reply = wire.rest(head)
+    assert_one_version(reply, [old])
+    if now.status == 200 and change is not become_symlink:
+        assert now.body == path.read_bytes()
+    pair.same(name)
+
+
+def test_change_during_many_replies(pair):
+    """One reader after another begins on a version of its own; each gets that and no other."""
+    path = pair.root / "many.bin"
+    versions, wires = [], []
+    for number in range(6):
+        versions.append(put(path, payload(f"many {number}", 2 << 20)))
+        time.sleep(WAIT)
+        wire = Wire(pair.ours.port, rcvbuf=4096)
+        wire.send(get("/many.bin"))
+        wires.append((wire, wire.head()))
+    for (wire, head), old in zip(wires, versions):
+        assert_one_version(wire.rest(head), [old])
+        wire.close()
+    assert fetch(pair.ours.port, get("/many.bin")).body == versions[-1]
