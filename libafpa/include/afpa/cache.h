@@ -121,6 +121,12 @@ afpa_status_t afpa_cache_open(afpa_cache_t *cache, const char *path, size_t len,
  * AFPA_CHANGED, AFPA_IO_ERROR, AFPA_NO_SPACE  the reply is cut, or the server serves by itself if nothing was sent yet. */
 afpa_status_t afpa_cache_fill(const afpa_ref_t *ref, uint32_t index, uint32_t count);
 
+/* Reads entry `index` of a held object into memory of the caller's process, for when afpa_cache_fill() says AFPA_NO_SPACE in the
+ * middle of a reply: the reply can then go on although nothing can be evicted.  The extent is given back with
+ * afpa_cache_unpin(), which may be called in the loop; it is never by reference.
+ * AFPA_OK, or AFPA_CHANGED, AFPA_IO_ERROR, AFPA_NO_SPACE (malloc failed): the reply is cut. */
+afpa_status_t afpa_cache_read(const afpa_ref_t *ref, uint32_t index, afpa_extent_t *extent);
+
 /* Compares the object of `path`, if there is one, with the file; retires it if they differ.
  * AFPA_OK still the same (and its last check is now); AFPA_CHANGED retired; AFPA_NOT_FOUND not cached. */
 afpa_status_t afpa_cache_check(afpa_cache_t *cache, const char *path, size_t len);

@@ -1,0 +1,408 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Stage 4 of 7, room: 64 KB chunks, and what is smaller in parts of chunks.
+ *
+ * A chunk (its size here C) is free, or carved into slots of one size class, or given out in runs of units of C/64.
+ *   up to C/8   a slot: classes from C/1024 to C/8, eight steps per doubling, at most 12.5 % waste
+ *   above       a run of units, at most 12.5 % waste again; a whole chunk is a run of 64
+ *   from 32 KB  the run begins and ends on pages, so it may be sent by reference
+ * All of it is under the space lock, and all of it can be derived again from the pin entries and keys that use it.
+ *
+ * Pages that were sent by reference may sit in a socket long after the last pin.  They are given to it: the range is punched out
+ * of the file and reserved anew.  If tmpfs has no room at that moment the units stay out of use as holes, and are tried again
+ * when room runs short.
+ */
+#include "config.h"
+
+#include <fcntl.h>
+#include <string.h>
+
+#include "chunk.h"
+#include "log.h"
+
+#define PAGE 4096u
+
+/* How a length is placed. */
+typedef struct shape {
+    bool slot;
+    uint32_t class_id, slot_size; /* slot */
+    uint32_t units, align;        /* run */
+} shape_t;
+
+static uint32_t unit_of(const afpa__segment_t *s)
+{
+    return s->layout.chunk_size / AFPA_UNITS;
+}
+
+static uint32_t class_size(const afpa__segment_t *s, uint32_t class_id)
+{
+    uint32_t smallest = s->layout.chunk_size / AFPA_SLOTS, power = smallest << (class_id / 8);
+
+    return power + power / 8 * (class_id % 8);
+}
+
+static uint32_t class_of(const afpa__segment_t *s, uint32_t length)
+{
+    uint32_t smallest = s->layout.chunk_size / AFPA_SLOTS, doubling, power;
+
+    if (length <= smallest)
+        return 0;
+    doubling = 31 - (uint32_t)__builtin_clz((length - 1) / smallest);
+    power = smallest << doubling;
+    return doubling * 8 + (length - power + power / 8 - 1) / (power / 8);
+}
+
+static shape_t shape_of(const afpa__segment_t *s, uint32_t length)
+{
+    uint32_t unit = unit_of(s);
+    shape_t shape = {.slot = length <= s->layout.chunk_size / 8, .align = 1};
+
+    if (shape.slot) {
+        shape.class_id = class_of(s, length);
+        shape.slot_size = class_size(s, shape.class_id);
+        return shape;
+    }
+    if (length >= AFPA_REFERENCE_MIN && unit < PAGE)
+        shape.align = PAGE / unit;
+    shape.units = (length + unit - 1) / unit;
+    shape.units = (shape.units + shape.align - 1) / shape.align * shape.align;
+    return shape;
+}
+
+bool afpa__chunk_exclusive(uint32_t length)
+{
+    return length >= AFPA_REFERENCE_MIN;
+}
+
+uint32_t afpa__chunk_cost(const afpa__segment_t *s, uint32_t length)
+{
+    shape_t shape = shape_of(s, length);
+
+    return shape.slot ? shape.slot_size : shape.units * unit_of(s);
+}
+
+/* ---- lists of chunks ---- */
+
+static void list_push(afpa__segment_t *s, uint32_t *head, uint32_t chunk)
+{
+    s->chunks[chunk].previous = AFPA_NONE;
+    s->chunks[chunk].next = *head;
+    if (*head != AFPA_NONE)
+        s->chunks[*head].previous = chunk;
+    *head = chunk;
+}
+
+static void list_remove(afpa__segment_t *s, uint32_t *head, uint32_t chunk)
+{
+    afpa__chunk_shared_t *c = &s->chunks[chunk];
+
+    if (c->previous == AFPA_NONE)
+        *head = c->next;
+    else
+        s->chunks[c->previous].next = c->next;
+    if (c->next != AFPA_NONE)
+        s->chunks[c->next].previous = c->previous;
+}
+
+static uint32_t longest_run(uint64_t free_units)
+{
+    uint32_t length = 0;
+
+    for (; free_units; free_units &= free_units >> 1)
+        length++;
+    return length;
+}
+
+static uint32_t slots_in(const afpa__segment_t *s, uint32_t class_id)
+{
+    return s->layout.chunk_size / class_size(s, class_id);
+}
+
+/* The list a chunk belongs in by what is free in it; NULL: in none, it is full. */
+static uint32_t *list_of(afpa__segment_t *s, const afpa__chunk_shared_t *c)
+{
+    if (c->kind == AFPA__CHUNK_SLOTS)
+        return c->used < slots_in(s, c->class_id) ? &s->space->slots[c->class_id] : NULL;
+    if (c->kind == AFPA__CHUNK_RUNS)
+        return c->used < AFPA_UNITS ? &s->space->runs[longest_run(~c->bitmap[0])] : NULL;
+    return &s->space->free_chunk;
+}
+
+static void unlist(afpa__segment_t *s, uint32_t chunk)
+{
+    uint32_t *head = list_of(s, &s->chunks[chunk]);
+
+    if (head)
+        list_remove(s, head, chunk);
+}
+
+/* Puts a chunk where it belongs now; one that became empty is free again. */
+static void relist(afpa__segment_t *s, uint32_t chunk)
+{
+    afpa__chunk_shared_t *c = &s->chunks[chunk];
+    uint32_t *head;
+
+    if (c->used == 0) {
+        c->kind = AFPA__CHUNK_FREE;
+        memset(c->bitmap, 0, sizeof(c->bitmap));
+        s->space->free_chunks++;
+    }
+    head = list_of(s, c);
+    if (head)
+        list_push(s, head, chunk);
+}
+
+static bool chunk_start(afpa__segment_t *s, afpa__chunk_kind_t kind, uint32_t class_id, uint32_t *chunk)
+{
+    afpa__chunk_shared_t *c;
+
+    if (s->space->free_chunk == AFPA_NONE)
+        return false;
+    *chunk = s->space->free_chunk;
+    list_remove(s, &s->space->free_chunk, *chunk);
+    s->space->free_chunks--;
+    c = &s->chunks[*chunk];
+    c->kind = (uint8_t)kind;
+    c->class_id = (uint8_t)class_id;
+    c->used = 0;
+    return true;
+}
+
+/* ---- slots ---- */
+
+static bool slot_alloc(afpa__segment_t *s, const shape_t *shape, uint32_t *chunk, uint32_t *offset)
+{
+    uint32_t slots = slots_in(s, shape->class_id), slot;
+    afpa__chunk_shared_t *c;
+
+    *chunk = s->space->slots[shape->class_id];
+    if (*chunk != AFPA_NONE)
+        unlist(s, *chunk);
+    else if (!chunk_start(s, AFPA__CHUNK_SLOTS, shape->class_id, chunk))
+        return false;
+    c = &s->chunks[*chunk];
+    for (slot = 0; slot < slots; slot += 64)
+        if (~c->bitmap[slot / 64])
+            break;
+    slot += (uint32_t)__builtin_ctzll(~c->bitmap[slot / 64]);
+    afpa__assert(slot < slots);
+    c->bitmap[slot / 64] |= UINT64_C(1) << slot % 64;
+    c->used++;
+    relist(s, *chunk);
+    *offset = slot * shape->slot_size;
+    return true;
+}
+
+/* ---- runs ---- */
+
+static uint64_t run_mask(uint32_t unit, uint32_t units)
+{
+    return (units == 64 ? UINT64_MAX : (UINT64_C(1) << units) - 1) << unit;
+}
+
+/* First unit of a free run, on a multiple of align; 64: none. */
+static uint32_t run_find(uint64_t taken, uint32_t units, uint32_t align)
+{
+    for (uint32_t unit = 0; unit + units <= AFPA_UNITS; unit += align)
+        if (!(taken & run_mask(unit, units)))
+            return unit;
+    return AFPA_UNITS;
+}
+
+static uint32_t run_search(afpa__segment_t *s, const shape_t *shape, uint32_t *unit)
+{
+    for (uint32_t run = shape->units; run < AFPA_UNITS; run++) {
+        uint32_t chunk = s->space->runs[run];
+
+        /* A run that is long enough may begin askew; a few tries, then the next longer. */
+        for (unsigned tries = 0; chunk != AFPA_NONE && tries < 4; tries++, chunk = s->chunks[chunk].next) {
+            *unit = run_find(s->chunks[chunk].bitmap[0], shape->units, shape->align);
+            if (*unit < AFPA_UNITS)
+                return chunk;
+        }
+    }
+    return AFPA_NONE;
+}
+
+static bool run_alloc(afpa__segment_t *s, const shape_t *shape, uint32_t *chunk, uint32_t *offset)
+{
+    uint32_t unit = 0;
+
+    *chunk = run_search(s, shape, &unit);
+    if (*chunk != AFPA_NONE)
+        unlist(s, *chunk);
+    else if (!chunk_start(s, AFPA__CHUNK_RUNS, 0, chunk))
+        return false;
+    s->chunks[*chunk].bitmap[0] |= run_mask(unit, shape->units);
+    s->chunks[*chunk].used = (uint16_t)(s->chunks[*chunk].used + shape->units);
+    relist(s, *chunk);
+    *offset = unit * unit_of(s);
+    return true;
+}
+
+/* ---- pages that were sent by reference ---- */
+
+/* New pages for a range of the data section. */
+static bool renew(afpa__segment_t *s, uint32_t chunk, uint32_t offset, uint32_t length)
+{
+    off_t at = (off_t)(s->layout.data_at + ((uint64_t)chunk << s->layout.chunk_shift) + offset);
+
+    return fallocate(s->fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, at, length) == 0 && fallocate(s->fd, 0, at, length) == 0;
+}
+
+/* Tries again to get pages for units that had none.  true: some came back. */
+static bool holes_mend(afpa__segment_t *s)
+{
+    bool mended = false;
+
+    for (uint32_t chunk = 0; chunk < s->layout.chunks && s->space->holed; chunk++) {
+        afpa__chunk_shared_t *c = &s->chunks[chunk];
+
+        if (!c->holes)
+            continue;
+        for (uint32_t unit = 0; unit < AFPA_UNITS; unit++)
+            if (c->holes >> unit & 1) {
+                if (!renew(s, chunk, unit * unit_of(s), unit_of(s)))
+                    return mended;
+                unlist(s, chunk);
+                c->holes &= ~(UINT64_C(1) << unit);
+                c->bitmap[0] &= ~(UINT64_C(1) << unit);
+                c->used--;
+                mended = true;
+                if (!c->holes)
+                    s->space->holed--;
+                relist(s, chunk);
+            }
+    }
+    return mended;
+}
+
+/* ---- the interface ---- */
+
+static bool place(afpa__segment_t *s, const shape_t *shape, uint32_t *chunk, uint32_t *offset)
+{
+    return shape->slot ? slot_alloc(s, shape, chunk, offset) : run_alloc(s, shape, chunk, offset);
+}
+
+bool afpa__chunk_alloc(afpa__segment_t *s, uint32_t length, uint32_t *chunk, uint32_t *offset)
+{
+    shape_t shape = shape_of(s, length);
+
+    afpa__assert(length > 0 && length <= s->layout.chunk_size);
+    if (!place(s, &shape, chunk, offset) && !(s->space->holed && holes_mend(s) && place(s, &shape, chunk, offset)))
+        return false;
+    s->space->bytes_used += shape.slot ? shape.slot_size : shape.units * unit_of(s);
+    return true;
+}
+
+static void run_free(afpa__segment_t *s, uint32_t chunk, uint32_t offset, const shape_t *shape, bool referenced)
+{
+    afpa__chunk_shared_t *c = &s->chunks[chunk];
+    uint32_t unit = offset / unit_of(s), bytes = shape->units * unit_of(s);
+    uint64_t mask = run_mask(unit, shape->units);
+
+    if (referenced && !renew(s, chunk, offset, bytes)) {
+        afpa__log(AFPA_LOG_WARN, "zone %.40s: tmpfs is full, %u bytes are out of use for now", s->header->name, bytes);
+        s->space->holed += c->holes == 0;
+        c->holes |= mask;
+        s->space->bytes_used -= bytes;
+        return;
+    }
+    unlist(s, chunk);
+    c->bitmap[0] &= ~mask;
+    c->used = (uint16_t)(c->used - shape->units);
+    s->space->bytes_used -= bytes;
+    relist(s, chunk);
+}
+
+void afpa__chunk_free(afpa__segment_t *s, uint32_t chunk, uint32_t offset, uint32_t length, bool referenced)
+{
+    shape_t shape = shape_of(s, length);
+    afpa__chunk_shared_t *c = &s->chunks[chunk];
+    uint32_t slot;
+
+    afpa__assert(chunk < s->layout.chunks);
+    if (!shape.slot) {
+        run_free(s, chunk, offset, &shape, referenced);
+        return;
+    }
+    slot = offset / shape.slot_size;
+    afpa__assert(c->kind == AFPA__CHUNK_SLOTS && c->bitmap[slot / 64] >> slot % 64 & 1);
+    unlist(s, chunk);
+    c->bitmap[slot / 64] &= ~(UINT64_C(1) << slot % 64);
+    c->used--;
+    s->space->bytes_used -= shape.slot_size;
+    relist(s, chunk);
+}
+
+/* ---- rebuilding ---- */
+
+void afpa__chunk_reset(afpa__segment_t *s)
+{
+    afpa__space_shared_t *space = s->space;
+
+    space->holed = 0;
+    for (uint32_t i = 0; i < s->layout.chunks; i++) {
+        afpa__chunk_shared_t *c = &s->chunks[i];
+        uint64_t holes = c->holes;
+
+        memset(c, 0, sizeof(*c));
+        if (holes) { /* still without pages */
+            c->kind = AFPA__CHUNK_RUNS;
+            c->holes = c->bitmap[0] = holes;
+            c->used = (uint16_t)__builtin_popcountll(holes);
+            space->holed++;
+        }
+    }
+    space->free_chunk = AFPA_NONE;
+    for (uint32_t i = 0; i < AFPA_CLASSES; i++)
+        space->slots[i] = AFPA_NONE;
+    for (uint32_t i = 0; i <= AFPA_UNITS; i++)
+        space->runs[i] = AFPA_NONE;
+    space->free_chunks = space->bytes_used = 0;
+}
+
+static bool claim_slot(afpa__segment_t *s, afpa__chunk_shared_t *c, const shape_t *shape, uint32_t offset)
+{
+    uint32_t slot = offset / shape->slot_size;
+
+    if (c->used == 0) {
+        c->kind = AFPA__CHUNK_SLOTS;
+        c->class_id = (uint8_t)shape->class_id;
+    }
+    if (c->kind != AFPA__CHUNK_SLOTS || c->class_id != shape->class_id || offset % shape->slot_size ||
+        slot >= slots_in(s, shape->class_id) || c->bitmap[slot / 64] >> slot % 64 & 1)
+        return false;
+    c->bitmap[slot / 64] |= UINT64_C(1) << slot % 64;
+    c->used++;
+    s->space->bytes_used += shape->slot_size;
+    return true;
+}
+
+bool afpa__chunk_claim(afpa__segment_t *s, uint32_t chunk, uint32_t offset, uint32_t length)
+{
+    afpa__chunk_shared_t *c = &s->chunks[chunk];
+    shape_t shape;
+    uint32_t unit = offset / unit_of(s);
+
+    if (length == 0 || !afpa__data_at(s, chunk, offset, length))
+        return false;
+    shape = shape_of(s, length);
+    if (shape.slot)
+        return claim_slot(s, c, &shape, offset);
+    if (c->used == 0)
+        c->kind = AFPA__CHUNK_RUNS;
+    if (c->kind != AFPA__CHUNK_RUNS || offset % (unit_of(s) * shape.align) || unit + shape.units > AFPA_UNITS ||
+        (c->bitmap[0] & run_mask(unit, shape.units)))
+        return false;
+    c->bitmap[0] |= run_mask(unit, shape.units);
+    c->used = (uint16_t)(c->used + shape.units);
+    s->space->bytes_used += shape.units * unit_of(s);
+    return true;
+}
+
+void afpa__chunk_relist(afpa__segment_t *s)
+{
+    for (uint32_t chunk = s->layout.chunks; chunk-- > 0;)
+        relist(s, chunk);
+}

@@ -1,0 +1,257 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Stage 4 of 7, filling: one reader per entry among all processes.
+ *
+ * Who moves an entry's word EMPTY → FILLING (with its slot in it) reads; everyone else sleeps on the word, a futex in the
+ * segment, and looks every so often whether the reader still lives.  Sleeping is for worker threads: no loop ever comes here.
+ * The file is compared with the object's identity before and after its bytes are read.  A difference means that nothing of
+ * what was read is published, and that the object is retired by the caller.
+ */
+#include "config.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <linux/futex.h>
+#include <string.h>
+#include <sys/syscall.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "cache.h"
+#include "chunk.h"
+#include "fill.h"
+#include "object.h"
+#include "owner.h"
+#include "pin.h"
+#include "space.h"
+#include "stats.h"
+
+#define WAIT_MS 50        /* between two looks at the reader's life */
+#define WAIT_ROUNDS 600   /* 30 s for one chunk: then the disk is as good as gone */
+/* A file changed less than this ago may change again within the same time stamp (a kernel tick is at most 10 ms), unseen. */
+#define SETTLE_NS 20000000
+
+void afpa__identity_of(const struct stat *st, afpa_identity_t *identity)
+{
+    memset(identity, 0, sizeof(*identity));
+    identity->device = st->st_dev;
+    identity->inode = st->st_ino;
+    identity->size = (uint64_t)st->st_size;
+    identity->mtime_sec = st->st_mtim.tv_sec;
+    identity->mtime_nsec = (uint32_t)st->st_mtim.tv_nsec;
+    identity->ctime_sec = st->st_ctim.tv_sec;
+    identity->ctime_nsec = (uint32_t)st->st_ctim.tv_nsec;
+}
+
+bool afpa__identity_same(const afpa_identity_t *a, const afpa_identity_t *b)
+{
+    return memcmp(a, b, sizeof(*a)) == 0;
+}
+
+/* Waits until the file's last change is in the past by the clock that stamps files. */
+static void settle(const afpa_identity_t *identity)
+{
+    struct timespec now, pause = {0, SETTLE_NS};
+    int64_t age;
+
+    clock_gettime(CLOCK_REALTIME, &now);
+    age = ((int64_t)now.tv_sec - identity->ctime_sec) * 1000000000 + now.tv_nsec - (int64_t)identity->ctime_nsec;
+    if (age >= 0 && age < SETTLE_NS)
+        nanosleep(&pause, NULL);
+}
+
+static afpa_counter_t decline_of(int error)
+{
+    switch (error) {
+    case ENOENT:
+    case ENOTDIR:
+        return AFPA_DECLINE_NOT_FOUND;
+    case EACCES:
+    case EPERM:
+        return AFPA_DECLINE_PERMISSION;
+    case ENAMETOOLONG:
+        return AFPA_DECLINE_PATH;
+    case ENXIO: /* a FIFO or a socket */
+        return AFPA_DECLINE_NOT_REGULAR;
+    default:
+        return AFPA_DECLINE_IO_ERROR;
+    }
+}
+
+afpa_status_t afpa__file_open(const char *path, int *fd, afpa_identity_t *identity, afpa_counter_t *why)
+{
+    struct stat st;
+
+    *fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
+    if (*fd < 0) {
+        *why = decline_of(errno);
+        return AFPA_DECLINED;
+    }
+    if (fstat(*fd, &st) == 0 && S_ISREG(st.st_mode)) {
+        afpa__identity_of(&st, identity);
+        settle(identity);
+        return AFPA_OK;
+    }
+    *why = AFPA_DECLINE_NOT_REGULAR;
+    close(*fd);
+    return AFPA_DECLINED;
+}
+
+/* ---- waiting ---- */
+
+/* The low half of the word, which is what a futex can be. */
+static uint32_t *futex_of(afpa__segment_t *s, uint32_t entry)
+{
+    uint32_t *halves = (uint32_t *)(void *)&s->entries[entry].word;
+
+    return halves + (__BYTE_ORDER__ == __ORDER_BIG_ENDIAN__);
+}
+
+void afpa__fill_wake(afpa__segment_t *s, uint32_t entry)
+{
+    syscall(SYS_futex, futex_of(s, entry), FUTEX_WAKE, INT_MAX, NULL, NULL, 0);
+}
+
+static void wait_for(afpa_cache_t *cache, uint32_t entry, uint64_t word)
+{
+    struct timespec timeout = {0, WAIT_MS * 1000000};
+    uint32_t owner = afpa__word_owner(word);
+
+    if (syscall(SYS_futex, futex_of(cache->segment, entry), FUTEX_WAIT, (uint32_t)word, &timeout, NULL, 0) == -1 &&
+        errno == ETIMEDOUT && owner < AFPA_OWNERS && owner != cache->ledger.slot && !afpa__owner_alive(cache->fd, owner))
+        afpa_cache_reap(cache);
+}
+
+/* An entry that is being evicted while somebody still sends from it: it comes free with the last pin. */
+static void wait_draining(afpa_cache_t *cache)
+{
+    struct timespec pause = {0, 2000000};
+
+    afpa__space_take(cache->segment);
+    afpa__draining_poll(cache->segment);
+    afpa__space_release(cache->segment);
+    nanosleep(&pause, NULL);
+}
+
+/* ---- reading ---- */
+
+/* FILLING → PINNED, or → EMPTY. */
+static void finish(afpa_cache_t *cache, uint32_t entry, uint64_t word, bool good)
+{
+    afpa__segment_t *s = cache->segment;
+
+    if (good) {
+        atomic_store(&s->entries[entry].word, afpa__word(AFPA__PINNED, 0, afpa__word_generation(word)));
+    } else {
+        afpa__space_take(s);
+        afpa__entry_free(s, entry);
+        afpa__space_release(s);
+    }
+    afpa__fill_wake(s, entry);
+    afpa__stats_owner_count(s, cache->ledger.slot, good ? AFPA_COUNTER_FILLS : AFPA_COUNTER_FILL_ERRORS);
+}
+
+static bool room_take(afpa_cache_t *cache, uint32_t object, uint32_t entry, uint32_t length, afpa__evict_t what)
+{
+    afpa__segment_t *s = cache->segment;
+    afpa__entry_shared_t *e = &s->entries[entry];
+    afpa__object_shared_t *o = &s->objects[object];
+    uint32_t chunk, offset;
+    bool got;
+
+    afpa__space_take(s);
+    got = afpa__room_alloc(s, length, what, &chunk, &offset);
+    if (got) {
+        e->offset = offset;
+        e->length = length;
+        e->chunk = chunk;
+        o->bytes += length;
+        if (o->queue != AFPA__QUEUE_NONE)
+            s->space->queue[o->queue].bytes += length;
+        s->space->bytes_cached += length;
+    }
+    afpa__space_release(s);
+    return got;
+}
+
+static afpa_status_t read_all(int fd, char *to, uint32_t length, uint64_t at)
+{
+    while (length > 0) {
+        ssize_t n = pread(fd, to, length, (off_t)at);
+
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n < 0)
+            return AFPA_IO_ERROR;
+        if (n == 0)
+            return AFPA_CHANGED; /* shorter than it was */
+        to += n;
+        at += (uint64_t)n;
+        length -= (uint32_t)n;
+    }
+    return AFPA_OK;
+}
+
+afpa_status_t afpa__file_read(int fd, const afpa_identity_t *identity, char *to, uint32_t length, uint64_t at)
+{
+    afpa_status_t status = read_all(fd, to, length, at);
+    afpa_identity_t now;
+    struct stat st;
+
+    if (status != AFPA_OK)
+        return status;
+    if (fstat(fd, &st) != 0)
+        return AFPA_IO_ERROR;
+    afpa__identity_of(&st, &now);
+    return afpa__identity_same(&now, identity) ? AFPA_OK : AFPA_CHANGED;
+}
+
+/* The caller has just moved the entry to FILLING. */
+static afpa_status_t fill(afpa_cache_t *cache, uint32_t object, uint32_t index, uint32_t entry, int fd, afpa__evict_t what)
+{
+    afpa__segment_t *s = cache->segment;
+    const afpa__object_shared_t *o = &s->objects[object];
+    afpa__entry_shared_t *e = &s->entries[entry];
+    uint32_t length = afpa__object_length(s, o, index);
+    afpa_status_t status = AFPA_OK;
+
+    if (length > 0 && !room_take(cache, object, entry, length, what))
+        status = AFPA_NO_SPACE;
+    if (length > 0 && status == AFPA_OK)
+        status = afpa__file_read(fd, &o->identity, afpa__data_at(s, e->chunk, e->offset, length), length,
+                                 (uint64_t)index << s->layout.chunk_shift);
+    finish(cache, entry, atomic_load(&e->word), status == AFPA_OK);
+    return status;
+}
+
+afpa_status_t afpa__fill_entry(afpa_cache_t *cache, uint32_t object, uint32_t index, int fd, afpa__evict_t what)
+{
+    afpa__segment_t *s = cache->segment;
+    uint32_t entry = afpa__object_entry(s, object, index);
+
+    if (entry == AFPA_NONE)
+        return AFPA_NOT_FOUND;
+    for (unsigned round = 0; round < WAIT_ROUNDS; round++) {
+        uint64_t word = atomic_load(&s->entries[entry].word);
+        uint64_t filling = afpa__word(AFPA__FILLING, cache->ledger.slot, afpa__word_generation(word));
+
+        switch (afpa__word_state(word)) {
+        case AFPA__PINNED:
+            return AFPA_OK;
+        case AFPA__EMPTY:
+            if (atomic_compare_exchange_strong(&s->entries[entry].word, &word, filling))
+                return fill(cache, object, index, entry, fd, what);
+            break;
+        case AFPA__FILLING:
+            wait_for(cache, entry, word);
+            break;
+        case AFPA__DRAINING:
+            if (index == 0) /* retired meanwhile; the caller's hold keeps it readable */
+                return AFPA_OK;
+            wait_draining(cache);
+            break;
+        }
+    }
+    return AFPA_NO_SPACE;
+}

@@ -1,0 +1,33 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Reading files into chunks: see fill.c.  In worker threads only.
+ */
+#ifndef AFPA_FILL_H
+#define AFPA_FILL_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/stat.h>
+
+#include <afpa/cache.h>
+
+#include "evict.h"
+#include "segment.h"
+
+void afpa__identity_of(const struct stat *st, afpa_identity_t *identity);
+bool afpa__identity_same(const afpa_identity_t *a, const afpa_identity_t *b);
+
+/* Opens a regular file for reading.  AFPA_OK, or AFPA_DECLINED with *why. */
+afpa_status_t afpa__file_open(const char *path, int *fd, afpa_identity_t *identity, afpa_counter_t *why);
+
+/* Makes sure entry `index` of a held object was PINNED at some moment during the call; reads it from fd if need be, or waits for
+ * who reads it.  Statuses as afpa_cache_fill(). */
+afpa_status_t afpa__fill_entry(afpa_cache_t *cache, uint32_t object, uint32_t index, int fd, afpa__evict_t what);
+
+/* Reads `length` bytes at `at`, and checks the identity afterwards. */
+afpa_status_t afpa__file_read(int fd, const afpa_identity_t *identity, char *to, uint32_t length, uint64_t at);
+
+/* Wakes who waits for a fill of the entry. */
+void afpa__fill_wake(afpa__segment_t *segment, uint32_t entry);
+
+#endif

@@ -1,0 +1,75 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Stage 4 of 7, freshness: nothing is served whose last check is older than the `revalidate` of the place where it is served.
+ *
+ * Up to half of that an object is simply served.  From then on it is served, and one look-up per half period is told to queue a
+ * check, so that an object in use never gets older.  One that did is only served after a check.
+ * A check is a stat() of the path, so it sees a replaced file, a re-pointed link, a renamed folder, a changed mode.
+ */
+#include "config.h"
+
+#include <sys/stat.h>
+
+#include "cache.h"
+#include "clock.h"
+#include "fill.h"
+#include "fresh.h"
+#include "index.h"
+#include "object.h"
+#include "space.h"
+#include "stats.h"
+
+/* Claims the check for one look-up in half a period: whoever moves the claim on. */
+static bool claim(afpa__object_shared_t *o, uint32_t now, uint32_t half_ms)
+{
+    uint32_t claimed = atomic_load_explicit(&o->check_claim, memory_order_relaxed);
+
+    return now - claimed >= half_ms && atomic_compare_exchange_strong(&o->check_claim, &claimed, now);
+}
+
+afpa_status_t afpa__fresh_judge(afpa__object_shared_t *o, uint32_t revalidate_ms)
+{
+    uint64_t now = afpa__now_ms(), checked = atomic_load_explicit(&o->last_check, memory_order_relaxed);
+    uint64_t age = now > checked ? now - checked : 0;
+
+    if (age >= revalidate_ms)
+        return AFPA_STALE;
+    if (age * 2 >= revalidate_ms && claim(o, (uint32_t)now, revalidate_ms / 2))
+        return AFPA_CHECK_DUE;
+    return AFPA_OK;
+}
+
+void afpa__fresh_retire(afpa_cache_t *cache, uint32_t object)
+{
+    afpa__segment_t *s = cache->segment;
+    afpa__object_shared_t *o = &s->objects[object];
+    uint64_t hash = atomic_load(&o->hash);
+
+    afpa__shard_take(s, hash);
+    if (atomic_load(&o->phase) == AFPA__PHASE_LIVE) {
+        afpa__space_take(s);
+        afpa__object_retire(s, object);
+        afpa__space_release(s);
+        afpa__stats_owner_count(s, cache->ledger.slot, AFPA_COUNTER_RETIRED);
+    }
+    afpa__shard_release(s, hash);
+}
+
+afpa_status_t afpa__fresh_check(afpa_cache_t *cache, uint32_t object, const char *path)
+{
+    afpa__object_shared_t *o = &cache->segment->objects[object];
+    uint64_t before = afpa__now_ms();
+    afpa_identity_t identity;
+    struct stat st;
+
+    afpa__stats_owner_count(cache->segment, cache->ledger.slot, AFPA_COUNTER_REVALIDATIONS);
+    if (stat(path, &st) == 0) {
+        afpa__identity_of(&st, &identity);
+        if (afpa__identity_same(&identity, &o->identity)) {
+            atomic_store_explicit(&o->last_check, before, memory_order_relaxed);
+            return AFPA_OK;
+        }
+    }
+    afpa__fresh_retire(cache, object);
+    return AFPA_CHANGED;
+}

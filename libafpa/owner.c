@@ -1,0 +1,188 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Stage 7 of 7: owners.  What a process has in the segment, and what becomes of it when the process dies.
+ *
+ * A process holds an open-file-description lock on its slot's byte of the segment file, through a descriptor it opened after
+ * fork and shares with nobody.  The kernel drops the lock when the process ends, however it ends.  So "the lock is free" means
+ * "the owner is dead", and who takes the lock may clean up, undisturbed by others who had the same idea:
+ *   its counts are added to those of the gone · its pins vanish (ledger row zeroed) · the entries it was filling become EMPTY ·
+ *   the records it was making are discarded · the slot is free.
+ * What a process was changing under a lock when it died is mended by the next taker of that lock (lock.c).
+ */
+#include "config.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "fill.h"
+#include "log.h"
+#include "object.h"
+#include "owner.h"
+#include "space.h"
+#include "stats.h"
+
+/* Lock bytes lie beyond any segment, where no data is. */
+#define LOCK_BASE (INT64_C(1) << 61)
+#define LOCK_CREATION (LOCK_BASE - 1)
+
+static bool lock_byte(int fd, int command, short type, off_t at)
+{
+    struct flock lock = {.l_type = type, .l_whence = SEEK_SET, .l_start = at, .l_len = 1};
+    int rc;
+
+    do
+        rc = fcntl(fd, command, &lock);
+    while (rc != 0 && errno == EINTR);
+    return rc == 0 && (command != F_OFD_GETLK || lock.l_type == F_UNLCK);
+}
+
+bool afpa__owner_lock_creation(int fd)
+{
+    return lock_byte(fd, F_OFD_SETLKW, F_WRLCK, LOCK_CREATION);
+}
+
+void afpa__owner_unlock_creation(int fd)
+{
+    lock_byte(fd, F_OFD_SETLK, F_UNLCK, LOCK_CREATION);
+}
+
+bool afpa__owner_alive(int fd, uint32_t slot)
+{
+    return !lock_byte(fd, F_OFD_GETLK, F_WRLCK, LOCK_BASE + slot);
+}
+
+/* ---- cleaning up ---- */
+
+/* Zeroes a row; hits are kept with their objects. */
+static void ledger_clear(afpa__segment_t *s, uint32_t slot)
+{
+    afpa__cell_t *row = afpa__ledger_row(s, slot);
+    uint64_t windows = atomic_load(&s->owners[slot].windows);
+
+    for (uint32_t entry = 0; entry < s->layout.entries; entry++) {
+        uint64_t cell;
+
+        if (!(windows >> entry / s->layout.window_entries & 1)) {
+            entry += s->layout.window_entries - entry % s->layout.window_entries - 1;
+            continue;
+        }
+        if (atomic_load_explicit(&row[entry], memory_order_relaxed) == 0)
+            continue;
+        cell = atomic_exchange(&row[entry], 0);
+        if (entry < s->layout.objects)
+            atomic_fetch_add(&s->objects[entry].hits, (int64_t)(cell >> 32));
+    }
+}
+
+/* Entries the dead process was filling: nobody else writes them while they are FILLING. */
+static void fills_clear(afpa__segment_t *s, uint32_t slot)
+{
+    for (uint32_t entry = 0; entry < s->layout.entries; entry++) {
+        uint64_t word = atomic_load(&s->entries[entry].word);
+
+        if (afpa__word_state(word) == AFPA__FILLING && afpa__word_owner(word) == slot) {
+            afpa__entry_free(s, entry);
+            afpa__fill_wake(s, entry);
+        }
+    }
+}
+
+static void records_clear(afpa__segment_t *s, uint32_t slot)
+{
+    for (uint32_t object = 0; object < s->layout.objects; object++)
+        if (atomic_load(&s->objects[object].phase) == AFPA__PHASE_NEW && s->objects[object].owner == slot)
+            afpa__object_discard(s, object);
+}
+
+/* The caller holds the slot's lock. */
+static void slot_clear(afpa__segment_t *s, uint32_t slot)
+{
+    afpa__space_take(s);
+    fills_clear(s, slot);
+    records_clear(s, slot);
+    ledger_clear(s, slot);
+    afpa__draining_poll(s);
+    afpa__space_release(s);
+    afpa__stats_retire_owner(s, slot);
+    atomic_store(&s->owners[slot].pid, 0);
+    atomic_store(&s->owners[slot].used, 0);
+}
+
+bool afpa__owner_reap(afpa__segment_t *s, int fd, uint32_t slot)
+{
+    if (!atomic_load(&s->owners[slot].used) || !lock_byte(fd, F_OFD_SETLK, F_WRLCK, LOCK_BASE + slot))
+        return false;
+    if (!atomic_load(&s->owners[slot].used)) {
+        lock_byte(fd, F_OFD_SETLK, F_UNLCK, LOCK_BASE + slot);
+        return false;
+    }
+    afpa__log(AFPA_LOG_NOTICE, "zone %.40s: process %u (%.15s) is gone without leaving; slot %u is taken back", s->header->name,
+              atomic_load(&s->owners[slot].pid), s->owners[slot].kind, slot);
+    slot_clear(s, slot);
+    afpa__stats_count(s, AFPA_COUNTER_REAPED);
+    lock_byte(fd, F_OFD_SETLK, F_UNLCK, LOCK_BASE + slot);
+    return true;
+}
+
+/* ---- taking and giving back ---- */
+
+static bool slot_try(afpa__segment_t *s, int fd, uint32_t slot, const char *kind)
+{
+    afpa__owner_shared_t *o = &s->owners[slot];
+    uint32_t high;
+
+    if (!lock_byte(fd, F_OFD_SETLK, F_WRLCK, LOCK_BASE + slot))
+        return false;
+    if (atomic_load(&o->used)) {
+        slot_clear(s, slot);
+        afpa__stats_count(s, AFPA_COUNTER_REAPED);
+    }
+    snprintf(o->kind, sizeof(o->kind), "%s", kind);
+    atomic_store(&o->pid, (uint32_t)getpid());
+    high = atomic_load(&s->header->owner_high);
+    while (high <= slot && !atomic_compare_exchange_weak(&s->header->owner_high, &high, slot + 1))
+        continue;
+    atomic_store(&o->used, 1);
+    return true;
+}
+
+static int open_again(const afpa__segment_t *s, const char *path, afpa_error_t *error)
+{
+    int fd = open(path, O_RDWR | O_CLOEXEC | O_NOFOLLOW);
+    struct stat st;
+
+    if (fd < 0) {
+        snprintf(error->text, sizeof(error->text), "%s: cannot be opened by process %d (user %d): %s", path, (int)getpid(),
+                 (int)geteuid(), strerror(errno));
+        return -1;
+    }
+    if (fstat(fd, &st) == 0 && st.st_dev == s->device && st.st_ino == s->inode)
+        return fd;
+    snprintf(error->text, sizeof(error->text), "%s: was replaced since the server opened it; restart the server", path);
+    close(fd);
+    return -1;
+}
+
+afpa_status_t afpa__owner_take(afpa__segment_t *s, const char *path, const char *kind, int *fd, uint32_t *slot, afpa_error_t *error)
+{
+    *fd = open_again(s, path, error);
+    if (*fd < 0)
+        return AFPA_INVALID;
+    for (*slot = 0; *slot < AFPA_OWNERS; ++*slot)
+        if (slot_try(s, *fd, *slot, kind))
+            return AFPA_OK;
+    snprintf(error->text, sizeof(error->text), "%s: all %u owner slots are taken; process %d works without the cache", path,
+             AFPA_OWNERS, (int)getpid());
+    close(*fd);
+    return AFPA_NO_SPACE;
+}
+
+void afpa__owner_release(afpa__segment_t *s, int fd, uint32_t slot)
+{
+    slot_clear(s, slot);
+    close(fd);
+}

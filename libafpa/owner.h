@@ -1,0 +1,32 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Owner slots: see owner.c.
+ */
+#ifndef AFPA_OWNER_H
+#define AFPA_OWNER_H
+
+#include <pthread.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "pin.h"
+#include "segment.h"
+
+/* Opens the segment file once more for this process alone, and takes a slot.  Statuses as afpa_cache_attach(). */
+afpa_status_t afpa__owner_take(afpa__segment_t *segment, const char *path, const char *kind, int *fd, uint32_t *slot,
+                               afpa_error_t *error);
+
+/* Gives the slot back, with what is left in its ledger, and closes fd. */
+void afpa__owner_release(afpa__segment_t *segment, int fd, uint32_t slot);
+
+/* Whether the process that has the slot lives.  `fd` is any descriptor of the segment file that holds no lock on that slot. */
+bool afpa__owner_alive(int fd, uint32_t slot);
+
+/* Takes a dead process's slot back.  Not by two threads of one process at once with the same fd.  false: alive, or free. */
+bool afpa__owner_reap(afpa__segment_t *segment, int fd, uint32_t slot);
+
+/* The byte that creation of a segment is serialised with. */
+bool afpa__owner_lock_creation(int fd);
+void afpa__owner_unlock_creation(int fd);
+
+#endif

@@ -1,0 +1,528 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Zones: finding, making, judging and replacing segment files.
+ *
+ * Whoever makes or judges a segment holds the creation lock (a byte of the file itself), so that two servers that start at once
+ * agree on one.  A segment that is no good is not mended but unlinked, and a new file made under its name: processes that still
+ * have the old one mapped go on with it undisturbed.  A cache may always be dropped.
+ *
+ * Memory is reserved before it is touched (fallocate), since on a full tmpfs the touch itself would be a SIGBUS.
+ */
+#include "config.h"
+
+#include <ctype.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <grp.h>
+#include <linux/magic.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <sys/vfs.h>
+#include <unistd.h>
+
+#include <afpa/inspect.h>
+#include <afpa/options.h>
+
+#include "log.h"
+#include "owner.h"
+#include "zone.h"
+
+struct afpa_zone {
+    afpa__segment_t segment;
+    char name[AFPA_ZONE_NAME_MAX + 1];
+    char path[AFPA_PATH_MAX];
+};
+
+/* A segment file in the making or under judgement. */
+typedef struct candidate {
+    const afpa_zone_options_t *options;
+    const char *path;
+    afpa__layout_t wanted, found;
+    int fd;
+    bool made; /* by this call */
+} candidate_t;
+
+static afpa_status_t fail(afpa_error_t *error, afpa_status_t status, const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
+
+static afpa_status_t fail(afpa_error_t *error, afpa_status_t status, const char *format, ...)
+{
+    va_list args;
+
+    va_start(args, format);
+    vsnprintf(error->text, sizeof(error->text), format, args);
+    va_end(args);
+    return status;
+}
+
+/* ---- options ---- */
+
+void afpa_zone_options_init(afpa_zone_options_t *options)
+{
+    *options = (afpa_zone_options_t){.chunk_size = (uint32_t)afpa_option_default(AFPA_OPTION_CHUNK),
+                                     .mlock = AFPA_MLOCK_TRY,
+                                     .uid = (uid_t)-1,
+                                     .gid = (gid_t)-1};
+}
+
+static bool parse_mlock(afpa_zone_options_t *options, const char *value)
+{
+    static const char *const words[] = {[AFPA_MLOCK_TRY] = "try", [AFPA_MLOCK_REQUIRE] = "require", [AFPA_MLOCK_OFF] = "off"};
+
+    for (unsigned i = 0; i < sizeof(words) / sizeof(words[0]); i++)
+        if (strcmp(value, words[i]) == 0) {
+            options->mlock = (afpa_mlock_t)i;
+            return true;
+        }
+    return false;
+}
+
+afpa_status_t afpa_zone_options_parse(afpa_zone_options_t *options, const char *text, afpa_error_t *error)
+{
+    uint64_t bytes;
+
+    if (strncmp(text, "path=", 5) == 0) {
+        if (text[5] != '/')
+            return fail(error, AFPA_INVALID, "\"%s\": the path of a zone must be absolute", text);
+        options->path = text + 5;
+    } else if (strncmp(text, "chunk=", 6) == 0) {
+        if (afpa_parse_size(text + 6, strlen(text + 6), &bytes) != AFPA_OK || bytes < 65536 || bytes > 1048576 ||
+            (bytes & (bytes - 1)))
+            return fail(error, AFPA_INVALID, "\"%s\": the chunk size must be a power of two from 64k to 1m", text);
+        options->chunk_size = (uint32_t)bytes;
+    } else if (strncmp(text, "mlock=", 6) == 0) {
+        if (!parse_mlock(options, text + 6))
+            return fail(error, AFPA_INVALID, "\"%s\": mlock is one of try, require, off", text);
+    } else {
+        return fail(error, AFPA_INVALID, "unknown parameter \"%s\" (path=FILE, chunk=SIZE and mlock=try|require|off are known)", text);
+    }
+    return AFPA_OK;
+}
+
+static bool name_valid(const char *name)
+{
+    size_t length = strlen(name);
+
+    if (length == 0 || length > AFPA_ZONE_NAME_MAX || name[0] == '.')
+        return false;
+    for (; *name; name++)
+        if (!isalnum((unsigned char)*name) && !strchr("-_.", *name))
+            return false;
+    return true;
+}
+
+static afpa_status_t options_check(const afpa_zone_options_t *o, candidate_t *c, char *path, size_t room, afpa_error_t *error)
+{
+    const char *name = o->name ? o->name : "";
+    uint32_t chunk = o->chunk_size ? o->chunk_size : (uint32_t)afpa_option_default(AFPA_OPTION_CHUNK);
+
+    if (!name_valid(name))
+        return fail(error, AFPA_INVALID, "zone \"%s\": a name has 1 to %d letters, digits, '-', '_' or '.'", name, AFPA_ZONE_NAME_MAX);
+    if (o->path && strlen(o->path) >= room)
+        return fail(error, AFPA_INVALID, "zone \"%s\": the path is too long", name);
+    if (o->path)
+        snprintf(path, room, "%s", o->path);
+    else
+        snprintf(path, room, "%s/%s%s", AFPA_ZONE_DIR, AFPA_ZONE_PREFIX, name);
+    if (!afpa__layout_compute(&c->wanted, o->size, chunk))
+        return fail(error, AFPA_INVALID, "zone \"%s\": size %llu with chunks of %u is out of range (at least %d bytes and 4 chunks)",
+                    name, (unsigned long long)o->size, chunk, AFPA_ZONE_SIZE_MIN);
+    c->options = o;
+    c->path = path;
+    c->fd = -1;
+    c->made = false;
+    return AFPA_OK;
+}
+
+/* The folder must be on tmpfs: on a disk every page could have to be written back, and a hit could wait for the disk. */
+static afpa_status_t folder_check(const candidate_t *c, afpa_error_t *error)
+{
+    char folder[AFPA_PATH_MAX];
+    struct statfs fs;
+    char *slash;
+
+    snprintf(folder, sizeof(folder), "%s", c->path);
+    slash = strrchr(folder, '/');
+    slash[slash == folder] = 0;
+    if (statfs(folder, &fs) != 0)
+        return fail(error, AFPA_INVALID, "zone \"%s\": %s: %s", c->options->name, folder, strerror(errno));
+    if (fs.f_type != TMPFS_MAGIC)
+        return fail(error, AFPA_INVALID, "zone \"%s\": %s is not on tmpfs (a segment on a disk file system would wait for the disk); use a path under %s",
+                    c->options->name, c->path, AFPA_ZONE_DIR);
+    return AFPA_OK;
+}
+
+/* ---- owners ---- */
+
+static unsigned living_owners(int fd)
+{
+    unsigned living = 0;
+
+    for (uint32_t slot = 0; slot < AFPA_OWNERS; slot++)
+        living += afpa__owner_alive(fd, slot);
+    return living;
+}
+
+/* Nobody else may be able to write the file, or could have planted it. */
+static afpa_status_t rights_check(const candidate_t *c, afpa_error_t *error)
+{
+    uid_t wanted = c->options->uid == (uid_t)-1 ? geteuid() : c->options->uid;
+    struct stat st;
+
+    if (fstat(c->fd, &st) != 0 || !S_ISREG(st.st_mode))
+        return fail(error, AFPA_INVALID, "zone \"%s\": %s is not a regular file", c->options->name, c->path);
+    if (st.st_mode & (S_IWGRP | S_IWOTH))
+        return fail(error, AFPA_INVALID, "zone \"%s\": %s may be written by others (mode %03o); remove it", c->options->name, c->path,
+                    st.st_mode & 0777);
+    if (st.st_uid == wanted)
+        return AFPA_OK;
+    if (living_owners(c->fd) > 0 || (st.st_uid != 0 && st.st_uid != geteuid() && geteuid() != 0))
+        return fail(error, AFPA_INVALID, "zone \"%s\": %s belongs to user %d, but the processes of this server run as user %d",
+                    c->options->name, c->path, (int)st.st_uid, (int)wanted);
+    if (fchown(c->fd, wanted, c->options->gid) != 0)
+        return fail(error, AFPA_INVALID, "zone \"%s\": %s: cannot be given to user %d: %s", c->options->name, c->path, (int)wanted,
+                    strerror(errno));
+    return AFPA_OK;
+}
+
+/* ---- making ---- */
+
+static afpa_status_t reserve(const candidate_t *c, afpa_error_t *error)
+{
+    struct statfs fs;
+
+    /* The checks for room are not the reservation, but they spare the others of this tmpfs the moment when it is full. */
+    if (fstatfs(c->fd, &fs) == 0 && fs.f_blocks > 0 && (uint64_t)fs.f_bavail * (uint64_t)fs.f_bsize < c->wanted.ledger_at)
+        errno = ENOSPC;
+    else if (ftruncate(c->fd, (off_t)c->wanted.file_size) == 0 && fallocate(c->fd, 0, 0, (off_t)c->wanted.ledger_at) == 0)
+        return AFPA_OK;
+    return fail(error, AFPA_INVALID, "zone \"%s\": %s: tmpfs cannot reserve %llu bytes: %s", c->options->name, c->path,
+                (unsigned long long)c->wanted.ledger_at, strerror(errno));
+}
+
+static afpa_status_t make(candidate_t *c, afpa__segment_t *segment, afpa_error_t *error)
+{
+    afpa_status_t status = reserve(c, error);
+
+    if (status == AFPA_OK)
+        status = afpa__segment_map(segment, &c->wanted, c->fd, c->path, error);
+    if (status == AFPA_OK)
+        afpa__segment_format(segment, c->options->name);
+    else
+        unlink(c->path);
+    c->made = status == AFPA_OK;
+    return status;
+}
+
+static void count_problem(void *context, const char *problem)
+{
+    afpa__log(AFPA_LOG_WARN, "zone %s: %s", (const char *)context, problem);
+}
+
+/* Attaches to the segment that is there, if it is good.  AFPA_NOT_FOUND: it is not, and is to be replaced; why is in `error`. */
+static afpa_status_t adopt(candidate_t *c, afpa_zone_t *zone, afpa_error_t *error)
+{
+    afpa__segment_t *segment = &zone->segment;
+
+    if (afpa__segment_examine(c->fd, c->path, &c->found, error) != AFPA_OK)
+        return AFPA_NOT_FOUND;
+    if (c->found.size != c->wanted.size || c->found.chunk_size != c->wanted.chunk_size) {
+        unsigned living = living_owners(c->fd);
+
+        snprintf(error->text, sizeof(error->text), "%s: has size %llu and chunk %u, not %llu and %u", c->path,
+                 (unsigned long long)c->found.size, c->found.chunk_size, (unsigned long long)c->wanted.size, c->wanted.chunk_size);
+        if (living == 0)
+            return AFPA_NOT_FOUND;
+        return fail(error, AFPA_IN_USE, "zone \"%s\": %s is in use by %u processes with size %llu and chunk %u, not %llu and %u; stop them to change it",
+                    c->options->name, c->path, living, (unsigned long long)c->found.size, c->found.chunk_size,
+                    (unsigned long long)c->wanted.size, c->wanted.chunk_size);
+    }
+    if (afpa__segment_map(segment, &c->found, c->fd, c->path, error) != AFPA_OK)
+        return AFPA_NOT_FOUND;
+    if (living_owners(c->fd) > 0 || afpa_inspect_verify(zone, count_problem, (void *)(uintptr_t)c->options->name) == 0)
+        return AFPA_OK;
+    afpa__segment_unmap(segment);
+    snprintf(error->text, sizeof(error->text), "%s: is inconsistent", c->path);
+    return AFPA_NOT_FOUND;
+}
+
+/* Opens the file, and takes the creation lock on the one that is under the name then. */
+static afpa_status_t file_open(candidate_t *c, afpa_error_t *error)
+{
+    struct stat st, now;
+
+    for (unsigned tries = 0; tries < 100; tries++) {
+        c->fd = open(c->path, O_RDWR | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0600);
+        if (c->fd < 0)
+            return fail(error, AFPA_INVALID, "zone \"%s\": %s: %s", c->options->name, c->path, strerror(errno));
+        if (!afpa__owner_lock_creation(c->fd) || fstat(c->fd, &st) != 0) {
+            fail(error, AFPA_INVALID, "zone \"%s\": %s: cannot be locked: %s", c->options->name, c->path, strerror(errno));
+            break;
+        }
+        if (lstat(c->path, &now) == 0 && now.st_ino == st.st_ino && now.st_dev == st.st_dev)
+            return AFPA_OK;
+        close(c->fd);
+        c->fd = -1;
+        fail(error, AFPA_IN_USE, "zone \"%s\": %s is being replaced over and over", c->options->name, c->path);
+    }
+    if (c->fd >= 0)
+        close(c->fd);
+    return AFPA_INVALID;
+}
+
+/* Makes, adopts, or replaces.  The creation lock is held. */
+static afpa_status_t settle(candidate_t *c, afpa_zone_t *zone, afpa_error_t *error)
+{
+    afpa_status_t status = rights_check(c, error);
+    struct stat st;
+
+    if (status != AFPA_OK)
+        return status;
+    if (fstat(c->fd, &st) == 0 && st.st_size == 0)
+        return make(c, &zone->segment, error);
+    status = adopt(c, zone, error);
+    if (status != AFPA_NOT_FOUND)
+        return status;
+    afpa__log(AFPA_LOG_WARN, "zone \"%s\": %s; replaced by an empty one", c->options->name, error->text);
+    unlink(c->path);
+    close(c->fd);
+    status = file_open(c, error);
+    if (status == AFPA_OK)
+        status = rights_check(c, error);
+    return status == AFPA_OK ? make(c, &zone->segment, error) : status;
+}
+
+/* ---- memory lock ---- */
+
+/* Children of a server started as root are not root; they lock what they map all the same, within a limit they inherit. */
+static void raise_memory_limit(uint64_t by)
+{
+    struct rlimit limit;
+
+    if (geteuid() != 0 || getrlimit(RLIMIT_MEMLOCK, &limit) != 0 || limit.rlim_cur == RLIM_INFINITY)
+        return;
+    limit.rlim_cur += by;
+    if (limit.rlim_max != RLIM_INFINITY && limit.rlim_max < limit.rlim_cur)
+        limit.rlim_max = limit.rlim_cur;
+    (void)!setrlimit(RLIMIT_MEMLOCK, &limit);
+}
+
+static afpa_status_t lock_memory(const candidate_t *c, afpa__segment_t *s, afpa_error_t *error)
+{
+    int saved;
+
+    atomic_store(&s->header->pinned, 0);
+    if (c->options->mlock == AFPA_MLOCK_OFF)
+        return AFPA_OK;
+    raise_memory_limit(s->layout.data_length);
+    if (mlock(s->data, s->layout.data_length) == 0) {
+        atomic_store(&s->header->pinned, 1);
+        return AFPA_OK;
+    }
+    saved = errno;
+    if (c->options->mlock == AFPA_MLOCK_REQUIRE)
+        return fail(error, AFPA_INVALID, "zone \"%s\": mlock=require: cannot lock %llu bytes in memory: %s (limit: ulimit -l, LimitMEMLOCK=)",
+                    c->options->name, (unsigned long long)s->layout.data_length, strerror(saved));
+    afpa__log(AFPA_LOG_WARN, "zone \"%s\": cannot lock %llu bytes in memory: %s; the cache works, but may be swapped out (limit: ulimit -l, LimitMEMLOCK=)",
+              c->options->name, (unsigned long long)s->layout.data_length, strerror(saved));
+    return AFPA_OK;
+}
+
+/* ---- the interface ---- */
+
+afpa_status_t afpa_zone_open(const afpa_zone_options_t *options, afpa_zone_t **out, afpa_error_t *error)
+{
+    afpa_zone_t *zone = calloc(1, sizeof(*zone));
+    afpa_status_t status;
+    candidate_t c;
+
+    *out = NULL;
+    if (!zone)
+        return fail(error, AFPA_NO_SPACE, "zone \"%s\": out of memory", options->name ? options->name : "");
+    status = options_check(options, &c, zone->path, sizeof(zone->path), error);
+    if (status == AFPA_OK)
+        status = folder_check(&c, error);
+    if (status == AFPA_OK)
+        status = file_open(&c, error);
+    if (status != AFPA_OK) {
+        free(zone);
+        return status;
+    }
+    status = settle(&c, zone, error);
+    if (status == AFPA_OK)
+        status = lock_memory(&c, &zone->segment, error);
+    afpa__owner_unlock_creation(c.fd);
+    if (status != AFPA_OK) {
+        if (c.made)
+            unlink(c.path);
+        afpa__segment_unmap(&zone->segment);
+        if (c.fd >= 0)
+            close(c.fd);
+        free(zone);
+        return status;
+    }
+    snprintf(zone->name, sizeof(zone->name), "%s", options->name);
+    *out = zone;
+    return AFPA_OK;
+}
+
+afpa_status_t afpa_zone_check(const afpa_zone_options_t *options, afpa_error_t *error)
+{
+    char path[AFPA_PATH_MAX];
+    afpa_error_t ignored;
+    candidate_t c;
+    afpa_status_t status = options_check(options, &c, path, sizeof(path), error);
+
+    if (status == AFPA_OK)
+        status = folder_check(&c, error);
+    if (status != AFPA_OK)
+        return status;
+    c.fd = open(path, O_RDWR | O_NOFOLLOW | O_CLOEXEC);
+    if (c.fd < 0)
+        return errno == ENOENT ? AFPA_OK : fail(error, AFPA_INVALID, "zone \"%s\": %s: %s", options->name, path, strerror(errno));
+    if (afpa__segment_examine(c.fd, path, &c.found, &ignored) == AFPA_OK && living_owners(c.fd) > 0 &&
+        (c.found.size != c.wanted.size || c.found.chunk_size != c.wanted.chunk_size))
+        status = fail(error, AFPA_IN_USE, "zone \"%s\": %s is in use with size %llu and chunk %u; stop its servers to change it",
+                      options->name, path, (unsigned long long)c.found.size, c.found.chunk_size);
+    close(c.fd);
+    return status;
+}
+
+static void path_of(const char *name_or_path, char *path, size_t room)
+{
+    if (strchr(name_or_path, '/'))
+        snprintf(path, room, "%s", name_or_path);
+    else
+        snprintf(path, room, "%s/%s%s", AFPA_ZONE_DIR, AFPA_ZONE_PREFIX, name_or_path);
+}
+
+static afpa_status_t become_owner(int fd, const char *path, afpa_error_t *error)
+{
+    struct stat st;
+
+    if (fstat(fd, &st) != 0)
+        return fail(error, AFPA_INVALID, "%s: %s", path, strerror(errno));
+    if (geteuid() != 0 || st.st_uid == 0)
+        return AFPA_OK;
+    if (setgroups(0, NULL) != 0 || setresgid(st.st_gid, st.st_gid, st.st_gid) != 0 || setresuid(st.st_uid, st.st_uid, st.st_uid) != 0)
+        return fail(error, AFPA_INVALID, "%s: cannot take on the rights of its owner (user %d): %s", path, (int)st.st_uid,
+                    strerror(errno));
+    return AFPA_OK;
+}
+
+afpa_status_t afpa_zone_attach(const char *name_or_path, bool drop_rights, afpa_zone_t **out, afpa_error_t *error)
+{
+    afpa_zone_t *zone = calloc(1, sizeof(*zone));
+    afpa_status_t status = AFPA_OK;
+    afpa__layout_t layout;
+    int fd;
+
+    *out = NULL;
+    if (!zone)
+        return fail(error, AFPA_NO_SPACE, "%s: out of memory", name_or_path);
+    path_of(name_or_path, zone->path, sizeof(zone->path));
+    fd = open(zone->path, O_RDWR | O_NOFOLLOW | O_CLOEXEC | O_NONBLOCK);
+    if (fd < 0)
+        status = fail(error, errno == ENOENT ? AFPA_NOT_FOUND : AFPA_INVALID, "%s: %s", zone->path, strerror(errno));
+    if (status == AFPA_OK && drop_rights)
+        status = become_owner(fd, zone->path, error);
+    if (status == AFPA_OK)
+        status = afpa__segment_examine(fd, zone->path, &layout, error);
+    if (status == AFPA_OK)
+        status = afpa__segment_map(&zone->segment, &layout, fd, zone->path, error);
+    if (status != AFPA_OK) {
+        if (fd >= 0)
+            close(fd);
+        free(zone);
+        return status;
+    }
+    snprintf(zone->name, sizeof(zone->name), "%.*s", AFPA_ZONE_NAME_MAX, zone->segment.header->name);
+    *out = zone;
+    return AFPA_OK;
+}
+
+void afpa_zone_close(afpa_zone_t **zone)
+{
+    afpa_zone_t *z = *zone;
+
+    *zone = NULL;
+    if (!z)
+        return;
+    afpa__segment_unmap(&z->segment);
+    close(z->segment.fd);
+    free(z);
+}
+
+afpa_status_t afpa_zone_destroy(const char *name_or_path, bool force, afpa_error_t *error)
+{
+    char path[AFPA_PATH_MAX];
+    uint64_t magic = 0;
+    unsigned living;
+    ssize_t got;
+    int fd;
+
+    path_of(name_or_path, path, sizeof(path));
+    fd = open(path, O_RDWR | O_NOFOLLOW | O_CLOEXEC | O_NONBLOCK);
+    if (fd < 0)
+        return fail(error, errno == ENOENT ? AFPA_NOT_FOUND : AFPA_INVALID, "%s: %s", path, strerror(errno));
+    got = pread(fd, &magic, sizeof(magic), 0);
+    living = living_owners(fd);
+    close(fd);
+    if (got != 0 && (got != (ssize_t)sizeof(magic) || magic != AFPA_MAGIC))
+        return fail(error, AFPA_INVALID, "%s: is not an AFPA segment", path);
+    if (living > 0 && !force)
+        return fail(error, AFPA_IN_USE, "%s: is in use by %u processes", path, living);
+    if (unlink(path) != 0)
+        return fail(error, AFPA_INVALID, "%s: %s", path, strerror(errno));
+    return AFPA_OK;
+}
+
+const char *afpa_zone_name(const afpa_zone_t *zone)
+{
+    return zone->name;
+}
+
+const char *afpa_zone_path(const afpa_zone_t *zone)
+{
+    return zone->path;
+}
+
+uint64_t afpa_zone_size(const afpa_zone_t *zone)
+{
+    return zone->segment.layout.size;
+}
+
+uint32_t afpa_zone_chunk_size(const afpa_zone_t *zone)
+{
+    return zone->segment.layout.chunk_size;
+}
+
+int afpa_zone_fd(const afpa_zone_t *zone)
+{
+    return zone->segment.fd;
+}
+
+void afpa_zone_enable(afpa_zone_t *zone, bool on)
+{
+    atomic_store(&zone->segment.header->enabled, on);
+}
+
+bool afpa_zone_enabled(const afpa_zone_t *zone)
+{
+    return atomic_load(&zone->segment.header->enabled);
+}
+
+bool afpa_zone_pinned(const afpa_zone_t *zone)
+{
+    return atomic_load(&zone->segment.header->pinned);
+}
+
+afpa__segment_t *afpa__zone_segment(afpa_zone_t *zone)
+{
+    return &zone->segment;
+}
