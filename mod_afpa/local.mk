@@ -1,0 +1,21 @@
+# SPDX-License-Identifier: Apache-2.0
+# The Apache httpd module.
+apachemoddir = $(apache_moddir)
+apachemod_LTLIBRARIES = mod_afpa/mod_afpa.la
+mod_afpa_mod_afpa_la_SOURCES = \
+	mod_afpa/mod_afpa_config.c \
+	mod_afpa/mod_afpa_handler.c \
+	mod_afpa/mod_afpa_bucket.c \
+	mod_afpa/mod_afpa_filter.c \
+	mod_afpa/mod_afpa.h
+mod_afpa_mod_afpa_la_CPPFLAGS = $(AM_CPPFLAGS) $(APACHE_CPPFLAGS)
+mod_afpa_mod_afpa_la_LIBADD = libafpa/libafpa.la
+mod_afpa_mod_afpa_la_LDFLAGS = $(AM_LDFLAGS) -module -avoid-version -shared -export-symbols-regex '^afpa_module$$'
+
+# libtool's .la is of no use to a server.
+INSTALL_HOOKS += install-apache-hook
+install-apache-hook: install-apachemodLTLIBRARIES
+	rm -f $(DESTDIR)$(apachemoddir)/mod_afpa.la
+UNINSTALL_HOOKS += uninstall-apache-hook
+uninstall-apache-hook:
+	rm -f $(DESTDIR)$(apachemoddir)/mod_afpa.so
