@@ -16,6 +16,7 @@ import signal
 import pytest
 
 os.umask(0o022)
+pytest.register_assert_rewrite("pair", "servers", "zone", "wire", "load")
 
 from pair import Pair
 from servers import KINDS, missing
@@ -43,12 +44,17 @@ def kind(request):
 
 
 @pytest.fixture(scope="module")
-def pair(kind, request):
+def settings():
+    """More arguments of Pair; a test module may have a fixture of this name of its own."""
+    return {}
+
+
+@pytest.fixture(scope="module")
+def pair(kind, settings, request):
     """The two servers of a test module; at the end every pin is back and the segment is sound."""
     module = request.module
-    settings = dict(getattr(module, "SETTINGS", {}))
-    conf, outer = (getattr(module, name, {}).get(kind, "") for name in ("CONF", "OUTER"))
-    with Pair(kind, conf=conf, outer=outer, **settings) as pair:
+    texts = {name.lower(): getattr(module, name).get(kind, "") for name in ("CONF", "OUTER") if hasattr(module, name)}
+    with Pair(kind, **texts, **getattr(module, "SETTINGS", {}), **settings) as pair:
         getattr(module, "tree", lambda pair: None)(pair)
         yield pair
         assert pair.zone.unpinned(), f"pins left: {pair.zone.stat()}"
@@ -58,8 +64,8 @@ def pair(kind, request):
         assert not pair.zone.problems()
 
 
-@pytest.fixture
-def needs():
+@pytest.fixture(scope="session", name="need")
+def need_fixture():
     return need
 
 

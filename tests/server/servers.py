@@ -61,8 +61,8 @@ http {
 }
 """
 
-HTTPD_MODULES = """authn_core authn_file authz_core authz_host authz_user auth_basic access_compat alias autoindex deflate dir
-env expires filter headers include mime negotiation ratelimit reqtimeout rewrite setenvif socache_shmcb ssl substitute http2""".split()
+HTTPD_MODULES = """authn_core authn_file authz_core authz_host authz_user auth_basic access_compat alias allowmethods autoindex deflate
+dir env expires filter headers http2 include mime negotiation ratelimit reqtimeout rewrite setenvif socache_shmcb ssl substitute""".split()
 
 HTTPD = """
 ServerRoot @DIR@
@@ -153,10 +153,11 @@ class StartFailed(Exception):
 class Server:
     """One server.  kind: "nginx" or "httpd"; zone None: without the module.  conf goes where the site is configured, outer
     one level further out (nginx: http; httpd: before conf).  @ROOT@, @DIR@, @PORT@, @PORT2@, @ZONE@ stand for what they say.
-    wrap: words put before the command, to run it with other rights or limits."""
+    wrap: words put before the command, to run it with other rights or limits; user: whom root's server is to work as."""
 
-    def __init__(self, kind, root, zone=None, conf="", outer="", workers=2, revalidate=200, mpm="event", wrap=()):
-        self.kind, self.root, self.mpm, self.wrap = kind, root, mpm, list(wrap)
+    def __init__(self, kind, root, zone=None, conf="", outer="", workers=2, revalidate=200, mpm="event", wrap=(),
+                 user=USER if ROOT else None):
+        self.kind, self.root, self.mpm, self.wrap, self.user = kind, root, mpm, list(wrap), user
         self.zone = None if STOCK_ONLY else zone
         self.conf, self.outer, self.workers_wanted, self.revalidate = conf, outer, workers, revalidate
         self.dir = Path(tempfile.mkdtemp(prefix="afpa-server-"))
@@ -183,8 +184,8 @@ class Server:
     def _words(self):
         words = {"DIR": self.dir, "ROOT": self.root, "PORT": self.port, "PORT2": self.port2, "BUILD": BUILD, "MPM": self.mpm,
                  "WORKERS": self.workers_wanted, "REVALIDATE": self.revalidate, "USER": ""}
-        if ROOT and not self.wrap:
-            words["USER"] = f"user {USER};" if self.kind == "nginx" else f"User {USER}\nGroup {USER}"
+        if self.user:
+            words["USER"] = f"user {self.user};" if self.kind == "nginx" else f"User {self.user}\nGroup {self.user}"
         if self.kind == "httpd":
             where = libexec()
             words["LIBEXEC"] = where
@@ -204,17 +205,28 @@ class Server:
 
     def run(self):
         """Starts and does not expect it to last: exit status, and what was said on standard error and in the log."""
-        run = subprocess.run(self.command(), capture_output=True, text=True, timeout=20, preexec_fn=die_with_parent)
-        return run.returncode, run.stderr + self.log()
+        self.launch()
+        try:
+            status = self.process.wait(10)
+        except subprocess.TimeoutExpired:
+            self.stop()
+            raise AssertionError(f"{self.kind} runs although it should not:\n{self.said()}") from None
+        return status, self.said()
 
-    def start(self):
+    def said(self):
+        return (self.dir / "stderr").read_text(errors="replace") + self.log()
+
+    def launch(self):
         with open(self.dir / "stderr", "ab") as err:
             self.process = subprocess.Popen(self.command(), stdin=subprocess.DEVNULL, stdout=err, stderr=err, cwd=self.dir,
                                             start_new_session=True, preexec_fn=die_with_parent)
+
+    def start(self):
+        self.launch()
         up = eventually(lambda: self.process.poll() is not None or self._listens(), 15, 0.02)
         if not up or self.process.poll() is not None or not eventually(self.workers, 5, 0.02):
             self.stop()
-            raise StartFailed(f"{self.kind} did not start:\n{(self.dir / 'stderr').read_text()}{self.log()}")
+            raise StartFailed(f"{self.kind} did not start:\n{self.said()}")
         return self
 
     def _listens(self):
@@ -227,7 +239,7 @@ class Server:
         if self.process.poll() is None:
             self.process.send_signal(signal.SIGTERM)
             try:
-                self.process.wait(8)
+                self.process.wait(15)  # httpd gives workers that are busy some ten seconds
             except subprocess.TimeoutExpired:
                 os.killpg(self.process.pid, signal.SIGKILL)
                 self.process.wait(5)
@@ -237,11 +249,13 @@ class Server:
         self.stop()
         self.start()
 
-    def reload(self):
-        """Has the server read its configuration again, gracefully; returns when the new workers are there."""
+    def reload(self, wait=True):
+        """Has the server read its configuration again, gracefully; returns when the new workers are there and the old are gone
+        (wait=False: they may finish what they began)."""
         before = set(self.workers())
         self.process.send_signal(signal.SIGHUP if self.kind == "nginx" else signal.SIGUSR1)
         assert eventually(lambda: set(self.workers()) - before, 10), f"no new workers after a reload:\n{self.log()}"
+        assert not wait or eventually(lambda: not set(self.workers()) & before, 10), "old workers stay after a reload"
 
     def workers(self):
         """Process ids of the children."""

@@ -10,6 +10,7 @@ import pytest
 
 from docroot import age, mkdir, payload, put, rewrite
 from wire import Wire, fetch, get
+from zone import STOCK_ONLY
 
 WAIT = 0.3  # longer than revalidate, which is 0.2 s here
 CONF = {"nginx": "autoindex off;", "httpd": ""}
@@ -121,28 +122,40 @@ CHANGES = [replace_longer, replace_same_size, rewrite_same_size, rewrite_longer,
 GONE = {delete: (404,), rename_directory: (404,), unreadable: (403,), unsearchable_directory: (403,), become_dangling: (404, 403)}
 
 
-@pytest.mark.parametrize("size", [1000, 300000])
+def skip_fifo_for_httpd(pair, change):
+    """Stock httpd opens a FIFO and waits for a writer: there is nothing to compare with."""
+    if pair.kind == "httpd" and change is become_fifo:
+        pytest.skip("stock httpd hangs on a FIFO")
+
+
 @pytest.mark.parametrize("change", CHANGES, ids=lambda c: c.__name__)
-def test_change(pair, change, size):
-    name = f"/{change.__name__}-{size}/file.bin"
-    path = pair.root / name[1:]
-    pair.put(name[1:], payload("old", size))
-    tag = pair.warm(name).header("ETag")
+def test_change(pair, change):
+    skip_fifo_for_httpd(pair, change)
+    tags = {}
+    for size in (1000, 300000):
+        name = f"/{change.__name__}-{size}/file.bin"
+        pair.put(name[1:], payload("old", size))
+        tags[name] = pair.warm(name).header("ETag")
     try:
-        change(path)
+        for name in tags:
+            change(pair.root / name[1:])
         time.sleep(WAIT)
-        reply = pair.same(name)
-        assert reply.status in GONE.get(change, (reply.status,))
-        for header in (f"If-None-Match: {tag}", "Range: bytes=100-199", "If-None-Match: *", "X: y"):
-            pair.same(name, header)
-        pair.same(name, method="HEAD")
+        for name, tag in tags.items():
+            reply = pair.same(name)
+            assert reply.status in GONE.get(change, (reply.status,))
+            for header in (f"If-None-Match: {tag}", "Range: bytes=100-199", "If-None-Match: *", "X: y"):
+                pair.same(name, header)
+            pair.same(name, method="HEAD")
     finally:
-        path.parent.exists() and path.parent.chmod(0o755)
+        for name in tags:
+            directory = (pair.root / name[1:]).parent
+            directory.exists() and directory.chmod(0o755)
 
 
 @pytest.mark.parametrize("change", [unreadable, unsearchable_directory, delete, become_fifo], ids=lambda c: c.__name__)
 def test_change_and_back(pair, change):
     """What was there before is served again, and from the cache."""
+    skip_fifo_for_httpd(pair, change)
     name = f"/back-{change.__name__}/file.bin"
     path = pair.root / name[1:]
     data = pair.put(name[1:], payload("old", 70000))
@@ -284,7 +297,7 @@ def test_storm_of_replacements(pair, by_link):
     assert not failures
     assert len(replies) > 20
     for reply in replies:
-        assert_one_version(reply, versions)
+        STOCK_ONLY or assert_one_version(reply, versions)  # stock httpd sends the length of one version and bytes of another
     time.sleep(WAIT)
     assert pair.same(name).body == versions[number % VERSIONS]
 
@@ -294,26 +307,34 @@ HALF_SENT = [replace_same_size, replace_longer, rewrite_same_size, rewrite_longe
 BIG = 6 << 20
 
 
-@pytest.mark.parametrize("warm", [True, False], ids=["warm", "cold"])
+def begin(pair, name):
+    wire = Wire(pair.ours.port, rcvbuf=4096)
+    wire.send(get(name))
+    return wire, wire.head()
+
+
 @pytest.mark.parametrize("change", HALF_SENT, ids=lambda c: c.__name__)
-def test_change_during_a_reply(pair, change, warm):
-    name = f"/half-{change.__name__}-{warm}/file.bin"
-    path = pair.root / name[1:]
-    old = pair.put(name[1:], payload("old", BIG))
-    if warm:
-        pair.warm(name)
-    with Wire(pair.ours.port, rcvbuf=4096) as wire:
-        wire.send(get(name))
-        head = wire.head()
-        time.sleep(0.05)
-        change(path)
-        time.sleep(WAIT)
+def test_change_during_a_reply(pair, change):
+    """Of a file that was in the cache and of one that is being read into it."""
+    if STOCK_ONLY and change.__name__.startswith("rewrite"):
+        pytest.skip("stock servers do send mixtures of a file rewritten in place")
+    names = [f"/half-{change.__name__}-{state}/file.bin" for state in ("warm", "cold")]
+    old = payload("old", BIG)
+    for name in names:
+        pair.put(name[1:], old)
+    pair.warm(names[0])
+    begun = [begin(pair, name) for name in names]
+    time.sleep(0.05)
+    for name in names:
+        change(pair.root / name[1:])
+    time.sleep(WAIT)
+    for name, (wire, head) in zip(names, begun):
         now = pair.same(name, timeout=5)
-        reply = wire.rest(head)
-    assert_one_version(reply, [old])
-    if now.status == 200 and change is not become_symlink:
-        assert now.body == path.read_bytes()
-    pair.same(name)
+        if now.status == 200:
+            assert now.body == (pair.root / name[1:]).read_bytes()
+        assert_one_version(wire.rest(head), [old])
+        wire.close()
+        pair.same(name)
 
 
 def test_change_during_many_replies(pair):
@@ -323,9 +344,7 @@ def test_change_during_many_replies(pair):
     for number in range(6):
         versions.append(put(path, payload(f"many {number}", 2 << 20)))
         time.sleep(WAIT)
-        wire = Wire(pair.ours.port, rcvbuf=4096)
-        wire.send(get("/many.bin"))
-        wires.append((wire, wire.head()))
+        wires.append(begin(pair, "/many.bin"))
     for (wire, head), old in zip(wires, versions):
         assert_one_version(wire.rest(head), [old])
         wire.close()
