@@ -32,6 +32,7 @@
 #include "zone.h"
 
 #define OPEN_TRIES 3
+#define REFUSAL_MS 1000
 
 /* ---- attaching ---- */
 
@@ -58,6 +59,7 @@ afpa_status_t afpa_cache_attach(afpa_zone_t *zone, const char *kind, afpa_cache_
     pthread_mutex_init(&cache->reap_lock, NULL);
     if (afpa_zone_pinned(zone)) /* this process's page tables too; the pages are locked by who opened the zone anyway */
         (void)!mlock(cache->segment->data, cache->segment->layout.data_length);
+    afpa_cache_reap(cache); /* what a crashed predecessor left */
     *out = cache;
     return AFPA_OK;
 }
@@ -99,18 +101,51 @@ static bool usable(const afpa_cache_t *cache)
     return h && atomic_load_explicit(&h->enabled, memory_order_relaxed) && !atomic_load_explicit(&h->broken, memory_order_relaxed);
 }
 
+/* Remembers that a path was declined.  Not where each request counts (min_uses), or where waiting helps (no space). */
+static void refusal_note(afpa_cache_t *cache, uint64_t hash, afpa_counter_t why)
+{
+    afpa__refusal_t *r = &cache->refusals[hash % AFPA_REFUSALS];
+
+    if (why == AFPA_DECLINE_MIN_USES || why == AFPA_DECLINE_NO_SPACE || why == AFPA_DECLINE_CHANGED)
+        return;
+    atomic_store_explicit(&r->hash, hash, memory_order_relaxed);
+    atomic_store_explicit(&r->when, afpa__now_ms() << 8 | (uint64_t)why, memory_order_relaxed);
+}
+
+static bool refusal_stands(afpa_cache_t *cache, uint64_t hash, uint32_t revalidate_ms, uint32_t *why)
+{
+    afpa__refusal_t *r = &cache->refusals[hash % AFPA_REFUSALS];
+    uint64_t when, limit = revalidate_ms < REFUSAL_MS ? revalidate_ms : REFUSAL_MS;
+
+    if (atomic_load_explicit(&r->hash, memory_order_relaxed) != hash)
+        return false;
+    when = atomic_load_explicit(&r->when, memory_order_relaxed);
+    *why = (uint32_t)(when & 0xff);
+    return *why < AFPA_COUNTER_LIMIT && afpa__now_ms() - (when >> 8) < limit;
+}
+
+/* Nothing was found. */
+static afpa_status_t miss(afpa_cache_t *cache, uint64_t hash, uint32_t revalidate_ms, afpa_ref_t *ref)
+{
+    if (!refusal_stands(cache, hash, revalidate_ms, &ref->why))
+        return AFPA_MISS;
+    afpa_cache_count(cache, (afpa_counter_t)ref->why);
+    return AFPA_DECLINED;
+}
+
 afpa_status_t afpa_cache_lookup(afpa_cache_t *cache, const char *path, size_t len, uint32_t revalidate_ms, afpa_ref_t *ref)
 {
     afpa__object_shared_t *o;
     afpa_status_t status;
     uint8_t frequency;
+    uint64_t hash;
 
     ref->cache = NULL;
     if (!usable(cache))
         return AFPA_DISABLED;
-    if (!afpa__index_pin(&cache->ledger, afpa__key_hash(cache->segment, path, len), path, len, AFPA__PIN_ONE | AFPA__HIT_ONE,
-                         &ref->object, &ref->generation))
-        return AFPA_MISS;
+    hash = afpa__key_hash(cache->segment, path, len);
+    if (!afpa__index_pin(&cache->ledger, hash, path, len, AFPA__PIN_ONE | AFPA__HIT_ONE, &ref->object, &ref->generation))
+        return miss(cache, hash, revalidate_ms, ref);
     ref->cache = cache;
     o = &cache->segment->objects[ref->object];
     status = afpa__fresh_judge(o, revalidate_ms);
@@ -279,10 +314,20 @@ static afpa_counter_t decline_for(afpa_status_t status)
     return status == AFPA_CHANGED ? AFPA_DECLINE_CHANGED : status == AFPA_IO_ERROR ? AFPA_DECLINE_IO_ERROR : AFPA_DECLINE_NO_SPACE;
 }
 
+/* Fills an entry; if everything is pinned, it may be by processes that died. */
+static afpa_status_t fill_or_reap(afpa_cache_t *cache, uint32_t object, uint32_t index, int fd)
+{
+    afpa_status_t status = afpa__fill_entry(cache, object, index, fd, AFPA__EVICT_CHUNKS);
+
+    if (status == AFPA_NO_SPACE && afpa_cache_reap(cache) > 0)
+        status = afpa__fill_entry(cache, object, index, fd, AFPA__EVICT_CHUNKS);
+    return status;
+}
+
 /* Fills the first entry of a held object from fd; on failure the hold is given back and the object retired. */
 static afpa_status_t first_fill(afpa_cache_t *cache, uint32_t object, int fd, afpa_counter_t *why)
 {
-    afpa_status_t status = afpa__fill_entry(cache, object, 0, fd, AFPA__EVICT_CHUNKS);
+    afpa_status_t status = fill_or_reap(cache, object, 0, fd);
 
     if (status == AFPA_OK)
         return AFPA_OK;
@@ -365,6 +410,7 @@ afpa_status_t afpa_cache_open(afpa_cache_t *cache, const char *path, size_t len,
     }
     if (status != AFPA_OK) {
         afpa_cache_count(cache, *why);
+        refusal_note(cache, hash, *why);
         return AFPA_DECLINED;
     }
     if (fresh)
@@ -416,7 +462,7 @@ afpa_status_t afpa_cache_fill(const afpa_ref_t *ref, uint32_t index, uint32_t co
     status = reopen(ref, &fd);
     if (status != AFPA_OK)
         return status;
-    status = afpa__fill_entry(ref->cache, ref->object, index, fd, AFPA__EVICT_CHUNKS);
+    status = fill_or_reap(ref->cache, ref->object, index, fd);
     /* Reading ahead may not take chunks from objects in use, above all not from this one. */
     for (uint32_t next = index + 1; status == AFPA_OK && next < entries && next - index < count; next++)
         if (afpa__fill_entry(ref->cache, ref->object, next, fd, AFPA__EVICT_OBJECTS) != AFPA_OK)

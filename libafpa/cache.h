@@ -12,11 +12,21 @@
 #include "pin.h"
 #include "segment.h"
 
+#define AFPA_REFUSALS 1024u /* a power of two */
+
+/* A path that was declined lately, so that the loop need not send each request for it through a worker.  Both words belong
+ * together; a torn pair only means one trip more, or one less. */
+typedef struct afpa__refusal {
+    _Atomic uint64_t hash;
+    _Atomic uint64_t when; /* ms << 8 | counter */
+} afpa__refusal_t;
+
 struct afpa_cache {
     afpa_zone_t *zone;
     afpa__segment_t *segment;
     afpa__ledger_t ledger;
     int fd;                    /* of this process alone: carries the lock on its slot */
+    afpa__refusal_t refusals[AFPA_REFUSALS];
     pthread_mutex_t reap_lock; /* one thread of the process reaps at a time: the OFD lock does not tell them apart */
 };
 

@@ -42,7 +42,7 @@ typedef struct afpa_identity {
 typedef struct afpa_ref {
     afpa_cache_t *cache; /* NULL: holds nothing */
     uint32_t object;     /* index of the record */
-    uint32_t reserved;
+    uint32_t why;        /* after AFPA_DECLINED: the counter of the reason */
     uint64_t generation; /* of its first pin entry when it was taken */
 } afpa_ref_t;
 
@@ -78,6 +78,8 @@ unsigned afpa_cache_slot(const afpa_cache_t *cache);
 /* Finds the object of a canonical absolute path and holds it, its first chunk pinned.
  * AFPA_OK, AFPA_CHECK_DUE  *ref is held; release it.
  * AFPA_STALE, AFPA_MISS    *ref holds nothing.
+ * AFPA_DECLINED            afpa_cache_open() declined this path less than revalidate_ms ago (and less than a second): the server
+ *                          serves the file by itself; ref->why is the counter of the reason, already counted.
  * AFPA_DISABLED            the zone is off, or cache is NULL. */
 afpa_status_t afpa_cache_lookup(afpa_cache_t *cache, const char *path, size_t len, uint32_t revalidate_ms, afpa_ref_t *ref);
 
