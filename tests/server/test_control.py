@@ -1,12 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """What the administrator says about the cache: off here, bypass there, sizes, uses, purge, enable and disable; the status header."""
+import subprocess
 import time
 
 import pytest
 
 from docroot import payload
-from wire import fetch, get
-from zone import STOCK_ONLY
+from wire import Wire, fetch, get
+from zone import AFPACTL, STOCK_ONLY
 
 pytestmark = pytest.mark.skipif(STOCK_ONLY, reason="nothing to control without the module")
 
@@ -70,13 +71,6 @@ def test_max_size(pair):
 def test_min_size(pair):
     pair.warm("/small/edge.bin")
     pair.left_alone("/small/tiny.bin", reason="min_size")
-
-
-def test_sizes_hold_for_what_is_cached_already(pair):
-    """The same file by two names of a directory with other limits must obey each place's own."""
-    (pair.root / "plain/link").symlink_to("../large")
-    pair.warm("/plain/link/huge.bin")
-    pair.left_alone("/large/huge.bin")
 
 
 def test_min_uses(pair):
@@ -154,7 +148,6 @@ def test_purge(pair):
 def test_purge_of_what_is_being_sent(pair):
     data = pair.put("plain/sent.bin", payload("sent", 4 << 20))
     pair.warm("/plain/sent.bin")
-    from wire import Wire
     with Wire(pair.ours.port, rcvbuf=4096) as wire:
         wire.send(get("/plain/sent.bin"))
         head = wire.head()
@@ -198,3 +191,12 @@ def test_show_and_verify_while_the_server_runs(pair):
     assert [e["state"] for e in shown["pin_array"]] == ["pinned"] * 4
     assert sum(e["length"] for e in shown["pin_array"]) == shown["size"] == 200000
     assert not pair.zone.problems()
+
+
+@pytest.mark.parametrize("what", ["/etc/passwd", "/nosuch", "/", "nosuch-zone"])
+def test_afpactl_on_what_is_no_segment(what):
+    for command in (["stat"], ["list"], ["show", "/x"], ["verify"], ["purge", "--all"], ["disable"], ["warm", "/etc/hostname"]):
+        run = subprocess.run([AFPACTL, "-z", what, *command], capture_output=True, text=True, timeout=20)
+        assert run.returncode == 3, (command, run)
+        lines = run.stderr.splitlines()
+        assert len(lines) == 1 and lines[0].startswith("afpactl: ") and what in lines[0], run.stderr

@@ -223,8 +223,10 @@ def test_hard_link(pair):
 
 def test_file_that_was_missing_appears(pair):
     assert pair.same("/later/file.bin").status == 404
-    pair.put("later/file.bin", payload("later", 1000))
-    assert pair.warm("/later/file.bin").status == 200
+    data = pair.put("later/file.bin", payload("later", 1000))
+    assert pair.same("/later/file.bin").body == data
+    time.sleep(WAIT)
+    assert pair.warm("/later/file.bin").body == data
 
 
 def test_unchanged_file_is_a_hit_after_revalidation(pair):
@@ -236,6 +238,21 @@ def test_unchanged_file_is_a_hit_after_revalidation(pair):
     time.sleep(WAIT)
     pair.hit("/steady.bin")
     assert pair.zone.count("fills") == fills
+
+
+def test_changed_twice_within_one_tick_of_the_clock(pair):
+    """The second change leaves size and time stamps as the first did.  Read in between, the first must not stay."""
+    names = [f"/tick-{number}.bin" for number in range(60)]
+    with Wire(pair.ours.port) as wire:
+        for name in names:
+            path = pair.root / name[1:]
+            put(path, payload(name, 3000), old=False)
+            wire.send(get(name))
+            path.write_bytes(payload(name + " again", 3000))
+            assert wire.reply().body in (payload(name, 3000), payload(name + " again", 3000))
+    time.sleep(WAIT)
+    for name in names:
+        assert fetch(pair.ours.port, get(name)).body == payload(name + " again", 3000)
 
 
 VERSIONS = 7
@@ -300,6 +317,35 @@ def test_storm_of_replacements(pair, by_link):
         STOCK_ONLY or assert_one_version(reply, versions)  # stock httpd sends the length of one version and bytes of another
     time.sleep(WAIT)
     assert pair.same(name).body == versions[number % VERSIONS]
+
+
+def test_storm_of_rewrites_in_place(pair):
+    """What is half written may be seen, as by the stock server; what is served has the length it was said to have, or is cut."""
+    path = pair.root / "in-place.bin"
+    versions = [version(n) for n in range(VERSIONS)]
+    put(path, versions[0])
+    stop, replies, failures = threading.Event(), [], []
+    threads = [threading.Thread(target=hammer, args=(pair.ours.port, "/in-place.bin", stop, replies, failures)) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    end, number = time.monotonic() + 2, 0
+    while time.monotonic() < end:
+        number += 1
+        data = versions[number % VERSIONS]
+        with open(path, "r+b") as file:
+            for at in range(0, len(data), 40000):
+                file.write(data[at:at + 40000])
+                file.flush()
+            file.truncate(len(data) if number % 2 else 100)
+        time.sleep(0.01)
+    rewrite(path, versions[1])
+    stop.set()
+    for thread in threads:
+        thread.join(15)
+    assert not failures
+    assert len(replies) > 20 and {reply.status for reply in replies} == {200}
+    time.sleep(WAIT)
+    assert pair.same("/in-place.bin").body == versions[1]
 
 
 HALF_SENT = [replace_same_size, replace_longer, rewrite_same_size, rewrite_longer, rewrite_shorter, rewrite_and_restore_mtime,

@@ -5,9 +5,11 @@ import random
 import pytest
 
 from docroot import payload
+from load import Load
 from pair import Pair
+from servers import Server
 from slow import SlowClients
-from wire import Wire, get
+from wire import Wire, eventually, get
 from zone import STOCK_ONLY
 
 SETTINGS = {"size": "4m"}
@@ -96,3 +98,26 @@ def test_smallest_zone(kind, size):
         assert STOCK_ONLY or pair.zone.stat()["size"] <= 1 << 20
         assert pair.zone.unpinned()
         assert not pair.zone.problems()
+
+
+MANY_PROCESSES = 262  # six more than there are owner slots
+PREFORK = f"ServerLimit {MANY_PROCESSES + 40}\nMaxRequestWorkers {MANY_PROCESSES + 40}\nMaxSpareServers {MANY_PROCESSES + 40}"
+
+
+def test_more_processes_than_owner_slots(kind):
+    """Those that get no slot serve without the cache; nobody notices."""
+    with Pair(kind, mpm="prefork", size="8m", workers=2) as pair:
+        content = {f"/{n}.bin": pair.put(f"{n}.bin", payload(n, 20000)) for n in range(8)}
+        server = Server(kind, pair.root, pair.zone, mpm="prefork", workers=MANY_PROCESSES, outer="" if kind == "nginx" else PREFORK)
+        try:
+            server.start()
+            eventually(lambda: len(server.workers()) >= MANY_PROCESSES, 10)
+            with Load(server.port, content, threads=4) as load:
+                load.wait(1000)
+            assert not load.failed and not load.wrong
+            assert STOCK_ONLY or len(pair.zone.stat()["owners"]) <= 256
+        finally:
+            server.close()
+        assert pair.zone.unpinned()
+        assert not pair.zone.problems()
+        pair.warm("/1.bin")
