@@ -57,11 +57,14 @@ class Pair:
         return ours
 
     def hit(self, target, *headers, **more):
-        """As same(), and the reply came from pinned memory."""
-        before = self.zone.hits()
-        reply = self.same(target, *headers, **more)
-        assert self.zone.grows("pipeline_hits", before), f"{target} was no hit: {self.zone.stat()}"
-        return reply
+        """As same(), and the reply came from pinned memory; the second or third time at the latest, for the first may find the
+        object due for a check."""
+        for _ in range(3):
+            before = self.zone.hits()
+            reply = self.same(target, *headers, **more)
+            if self.zone.grows("pipeline_hits", before, seconds=0.3):
+                return reply
+        raise AssertionError(f"{target} was no hit: {self.zone.stat()}")
 
     def warm(self, target, *headers, **more):
         """Asks until the file is in the cache, then proves it."""

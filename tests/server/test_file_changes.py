@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Files that change under the server.  After `revalidate` the module answers as the stock server does, whatever happened to the
 file; before, with one version or the other, never with a mixture; a reply begun goes on with the version it began with, or is cut."""
+import contextlib
 import os
 import shutil
 import threading
@@ -13,7 +14,8 @@ from wire import Wire, fetch, get
 from zone import STOCK_ONLY
 
 WAIT = 0.3  # longer than revalidate, which is 0.2 s here
-CONF = {"nginx": "autoindex off;", "httpd": ""}
+# Stock httpd maps files, and dies of SIGBUS when one is cut while it is sent.
+CONF = {"nginx": "", "httpd": "EnableMMAP off"}
 
 
 def replace_longer(path):
@@ -243,13 +245,16 @@ def test_unchanged_file_is_a_hit_after_revalidation(pair):
 def test_changed_twice_within_one_tick_of_the_clock(pair):
     """The second change leaves size and time stamps as the first did.  Read in between, the first must not stay."""
     names = [f"/tick-{number}.bin" for number in range(60)]
-    with Wire(pair.ours.port) as wire:
-        for name in names:
-            path = pair.root / name[1:]
-            put(path, payload(name, 3000), old=False)
+    for number, name in enumerate(names):
+        path = pair.root / name[1:]
+        first, second = payload(name, 3000), payload(name + " again", 3000)
+        put(path, first, old=False)
+        with Wire(pair.ours.port) as wire, open(path, "r+b", buffering=0) as file:
             wire.send(get(name))
-            path.write_bytes(payload(name + " again", 3000))
-            assert wire.reply().body in (payload(name, 3000), payload(name + " again", 3000))
+            time.sleep(number % 4 / 2000)
+            file.write(second)
+            reply = wire.reply()
+        assert STOCK_ONLY or reply.body in (first, second) or not reply.complete
     time.sleep(WAIT)
     for name in names:
         assert fetch(pair.ours.port, get(name)).body == payload(name + " again", 3000)
@@ -272,16 +277,31 @@ def assert_one_version(reply, versions):
 
 
 def hammer(port, name, until, replies, failures):
+    """Asks again and again, on one connection as long as it lasts.  A reply that was cut is a reply."""
+    while not until.is_set():
+        try:
+            with Wire(port) as wire:
+                while not until.is_set():
+                    replies.append(wire.request(get(name)))
+                    if not replies[-1].complete:
+                        break
+        except (OSError, AssertionError, ValueError) as error:
+            failures.append(error)
+
+
+@contextlib.contextmanager
+def hammered(port, name):
+    """Three threads hammer while the block runs; gives the lists of replies and failures."""
+    stop, replies, failures = threading.Event(), [], []
+    threads = [threading.Thread(target=hammer, args=(port, name, stop, replies, failures)) for _ in range(3)]
+    for thread in threads:
+        thread.start()
     try:
-        with Wire(port) as wire:
-            while not until.is_set():
-                wire.send(get(name))
-                reply = wire.reply()
-                replies.append(reply)
-                if not reply.complete:
-                    return hammer(port, name, until, replies, failures)
-    except (OSError, AssertionError, ValueError) as error:
-        failures.append(error)
+        yield replies, failures
+    finally:
+        stop.set()
+        for thread in threads:
+            thread.join(15)
 
 
 @pytest.mark.parametrize("by_link", [False, True], ids=["rename", "symlink"])
@@ -296,21 +316,15 @@ def test_storm_of_replacements(pair, by_link):
         path.symlink_to("storm-versions/0.bin")
     else:
         put(path, versions[0])
-    stop, replies, failures = threading.Event(), [], []
-    threads = [threading.Thread(target=hammer, args=(pair.ours.port, name, stop, replies, failures)) for _ in range(3)]
-    for thread in threads:
-        thread.start()
     end, number = time.monotonic() + 2, 0
-    while time.monotonic() < end:
-        number += 1
-        if by_link:
-            repoint(path, f"storm-versions/{number % VERSIONS}.bin")
-        else:
-            put(path, versions[number % VERSIONS])
-        time.sleep(0.02)
-    stop.set()
-    for thread in threads:
-        thread.join(15)
+    with hammered(pair.ours.port, name) as (replies, failures):
+        while time.monotonic() < end:
+            number += 1
+            if by_link:
+                repoint(path, f"storm-versions/{number % VERSIONS}.bin")
+            else:
+                put(path, versions[number % VERSIONS])
+            time.sleep(0.02)
     assert not failures
     assert len(replies) > 20
     for reply in replies:
@@ -324,25 +338,20 @@ def test_storm_of_rewrites_in_place(pair):
     path = pair.root / "in-place.bin"
     versions = [version(n) for n in range(VERSIONS)]
     put(path, versions[0])
-    stop, replies, failures = threading.Event(), [], []
-    threads = [threading.Thread(target=hammer, args=(pair.ours.port, "/in-place.bin", stop, replies, failures)) for _ in range(3)]
-    for thread in threads:
-        thread.start()
     end, number = time.monotonic() + 2, 0
-    while time.monotonic() < end:
-        number += 1
-        data = versions[number % VERSIONS]
-        with open(path, "r+b") as file:
-            for at in range(0, len(data), 40000):
-                file.write(data[at:at + 40000])
-                file.flush()
-            file.truncate(len(data) if number % 2 else 100)
-        time.sleep(0.01)
-    rewrite(path, versions[1])
-    stop.set()
-    for thread in threads:
-        thread.join(15)
-    assert not failures
+    with hammered(pair.ours.port, "/in-place.bin") as (replies, failures):
+        while time.monotonic() < end:
+            number += 1
+            data = versions[number % VERSIONS]
+            with open(path, "r+b") as file:
+                for at in range(0, len(data), 40000):
+                    file.write(data[at:at + 40000])
+                    file.flush()
+                file.truncate(len(data) if number % 2 else 100)
+            time.sleep(0.01)
+        rewrite(path, versions[1])
+    # Stock httpd, to whom we leave what changes while it is read, may cut before the first byte.
+    assert not [error for error in failures if pair.kind == "nginx" or not isinstance(error, ConnectionError)]
     assert len(replies) > 20 and {reply.status for reply in replies} == {200}
     time.sleep(WAIT)
     assert pair.same("/in-place.bin").body == versions[1]

@@ -50,9 +50,9 @@ class Zone:
     def hits(self):
         return self.count("pipeline_hits")
 
-    def grows(self, name, before, by=1):
+    def grows(self, name, before, by=1, seconds=2):
         """Whether a counter grew by at least `by` since it was `before`; servers count a moment after they replied."""
-        return STOCK_ONLY or eventually(lambda: self.count(name) >= before + by, 2)
+        return STOCK_ONLY or eventually(lambda: self.count(name) >= before + by, seconds)
 
     def unpinned(self, seconds=5):
         """Whether every pin is given back in time."""
