@@ -1,0 +1,299 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Stage 1 in nginx: from a request to a held object, or to NGX_DECLINED.
+ *
+ * Runs in the content phase, after access control and rewriting.  A hit is answered at once.  A miss, and an object whose last
+ * check is too old, goes to a worker thread while the request stands still; then the content phase is entered again, and the
+ * worker's result either answers or declines, so that nginx's static handler gets the request as if nothing had happened.
+ */
+#include "ngx_http_afpa.h"
+
+/* ---- thread pool ---- */
+
+/* The client went away, or the request ended otherwise, while the worker was busy. */
+static ngx_flag_t gone(ngx_http_request_t *r)
+{
+#if (nginx_version >= 1025004)
+    return r->done || r->main->terminated;
+#else
+    return r->done;
+#endif
+}
+
+static void on_task_done(ngx_event_t *ev)
+{
+    ngx_http_request_t *r = ev->data;
+    ngx_connection_t *c = r->connection;
+
+    ngx_http_set_log_request(c->log, r);
+    r->main->blocked--;
+    r->aio = 0;
+    if (gone(r)) {
+        c->write->handler(c->write);
+        return;
+    }
+    r->write_event_handler(r);
+    ngx_http_run_posted_requests(c);
+}
+
+ngx_int_t ngx_http_afpa_post(ngx_http_request_t *r, ngx_http_afpa_ctx_t *ctx, void (*run)(void *data, ngx_log_t *log))
+{
+    ngx_http_afpa_main_conf_t *main_conf = ngx_http_get_module_main_conf(r, ngx_http_afpa_module);
+
+    if (ctx->task == NULL) {
+        ctx->task = ngx_thread_task_alloc(r->pool, sizeof(ngx_http_afpa_ctx_t *));
+        if (ctx->task == NULL)
+            return NGX_ERROR;
+        *(ngx_http_afpa_ctx_t **)ctx->task->ctx = ctx;
+        ctx->task->event.data = r;
+        ctx->task->event.handler = on_task_done;
+    }
+    ctx->task->handler = run;
+    if (main_conf->pool == NULL || ngx_thread_task_post(main_conf->pool, ctx->task) != NGX_OK)
+        return NGX_ERROR;
+    r->main->blocked++;
+    r->aio = 1;
+    return NGX_OK;
+}
+
+/* ---- checks in the background ---- */
+
+typedef struct {
+    afpa_cache_t *cache;
+    size_t len;
+    u_char path[AFPA_PATH_MAX];
+} check_t;
+
+static void run_check(void *data, ngx_log_t *log)
+{
+    check_t *check = data;
+
+    afpa_cache_check(check->cache, (const char *)check->path, check->len);
+}
+
+static void on_check_done(ngx_event_t *ev)
+{
+    ngx_destroy_pool(ev->data);
+}
+
+/* The library hands out one check per object and half period, so these are few. */
+static void check_later(ngx_http_request_t *r, afpa_cache_t *cache, const ngx_str_t *path)
+{
+    ngx_http_afpa_main_conf_t *main_conf = ngx_http_get_module_main_conf(r, ngx_http_afpa_module);
+    ngx_pool_t *pool = ngx_create_pool(1024, ngx_cycle->log);
+    ngx_thread_task_t *task;
+    check_t *check;
+
+    if (pool == NULL)
+        return;
+    task = ngx_thread_task_alloc(pool, sizeof(check_t));
+    if (task == NULL || path->len >= sizeof(check->path)) {
+        ngx_destroy_pool(pool);
+        return;
+    }
+    check = task->ctx;
+    check->cache = cache;
+    check->len = path->len;
+    ngx_memcpy(check->path, path->data, path->len);
+    task->handler = run_check;
+    task->event.handler = on_check_done;
+    task->event.data = pool;
+    if (main_conf->pool == NULL || ngx_thread_task_post(main_conf->pool, task) != NGX_OK)
+        ngx_destroy_pool(pool);
+}
+
+/* ---- opening ---- */
+
+static void run_open(void *data, ngx_log_t *log)
+{
+    ngx_http_afpa_ctx_t *ctx = *(ngx_http_afpa_ctx_t **)data;
+    bool fresh = false;
+
+    ctx->open_status = afpa_cache_open(ctx->cache, (const char *)ctx->path.data, ctx->path.len, &ctx->policy, &ctx->ref, &ctx->why,
+                                       &fresh);
+    ctx->fresh = fresh;
+    ctx->answered = 1;
+}
+
+/* Enters the content phase again once the worker has answered; anything else that wakes the request up is too early. */
+static void on_opened(ngx_http_request_t *r)
+{
+    ngx_http_afpa_ctx_t *ctx = ngx_http_get_module_ctx(r, ngx_http_afpa_module);
+
+    if (r->aio || !ctx->answered)
+        return;
+    r->write_event_handler = ngx_http_core_run_phases;
+    ngx_http_core_run_phases(r);
+}
+
+/* ---- the header of RFC 9211 ---- */
+
+static ngx_int_t cache_status_add(ngx_http_request_t *r, const char *value)
+{
+    ngx_table_elt_t *h = ngx_list_push(&r->headers_out.headers);
+
+    if (h == NULL)
+        return NGX_ERROR;
+    ngx_memzero(h, sizeof(*h));
+    h->hash = 1;
+    ngx_str_set(&h->key, "Cache-Status");
+    h->value.data = (u_char *)(uintptr_t)value;
+    h->value.len = ngx_strlen(value);
+    return NGX_OK;
+}
+
+static const char *cache_status_of(ngx_http_afpa_status_t status)
+{
+    switch (status) {
+    case NGX_HTTP_AFPA_HIT:
+    case NGX_HTTP_AFPA_REVALIDATED:
+        return "afpa; hit";
+    case NGX_HTTP_AFPA_MISS:
+        return "afpa; fwd=uri-miss; stored";
+    case NGX_HTTP_AFPA_STALE:
+        return "afpa; fwd=stale; stored";
+    case NGX_HTTP_AFPA_BYPASS:
+        return "afpa; fwd=bypass";
+    default:
+        return "afpa; fwd=uri-miss";
+    }
+}
+
+static ngx_int_t answer(ngx_http_request_t *r, ngx_http_afpa_ctx_t *ctx, ngx_http_afpa_status_t status)
+{
+    ngx_http_afpa_loc_conf_t *conf = ngx_http_get_module_loc_conf(r, ngx_http_afpa_module);
+
+    ctx->status = status;
+    /* The range filter makes several parts of one buffer only. */
+    if (r == r->main && r->headers_in.range && afpa_ref_entries(&ctx->ref) > 1 &&
+        ngx_strlchr(r->headers_in.range->value.data, r->headers_in.range->value.data + r->headers_in.range->value.len, ',')) {
+        afpa_cache_release(&ctx->ref);
+        afpa_cache_count(ctx->cache, AFPA_DECLINE_RANGES);
+        ctx->status = NGX_HTTP_AFPA_DECLINED;
+        ctx->why = AFPA_DECLINE_RANGES;
+        return NGX_DECLINED;
+    }
+    afpa_cache_count(ctx->cache, status == NGX_HTTP_AFPA_MISS || status == NGX_HTTP_AFPA_STALE ? AFPA_COUNTER_MISSES
+                                                                                              : AFPA_COUNTER_PIPELINE_HITS);
+    if (conf->cache_status && cache_status_add(r, cache_status_of(status)) != NGX_OK)
+        return NGX_ERROR;
+    r->root_tested = !r->error_page;
+    return ngx_http_afpa_send(r, ctx);
+}
+
+static ngx_int_t decline(ngx_http_request_t *r, ngx_http_afpa_ctx_t *ctx, ngx_http_afpa_status_t status, afpa_counter_t why)
+{
+    ngx_http_afpa_loc_conf_t *conf = ngx_http_get_module_loc_conf(r, ngx_http_afpa_module);
+
+    ctx->status = status;
+    ctx->why = why;
+    if (conf->cache_status && cache_status_add(r, cache_status_of(status)) != NGX_OK)
+        return NGX_ERROR;
+    return NGX_DECLINED;
+}
+
+static ngx_int_t decline_counted(ngx_http_request_t *r, ngx_http_afpa_ctx_t *ctx, ngx_http_afpa_status_t status, afpa_counter_t why)
+{
+    afpa_cache_count(ctx->cache, why);
+    return decline(r, ctx, status, why);
+}
+
+/* The worker is back. */
+static ngx_int_t after_open(ngx_http_request_t *r, ngx_http_afpa_ctx_t *ctx)
+{
+    ctx->answered = 0;
+    if (ctx->open_status == AFPA_DISABLED)
+        return decline_counted(r, ctx, NGX_HTTP_AFPA_DECLINED, AFPA_DECLINE_DISABLED);
+    if (ctx->open_status != AFPA_OK)
+        return decline(r, ctx, NGX_HTTP_AFPA_DECLINED, ctx->why);
+    if (ctx->stale)
+        return answer(r, ctx, ctx->fresh ? NGX_HTTP_AFPA_REVALIDATED : NGX_HTTP_AFPA_STALE);
+    return answer(r, ctx, NGX_HTTP_AFPA_MISS);
+}
+
+static ngx_int_t open_later(ngx_http_request_t *r, ngx_http_afpa_ctx_t *ctx, ngx_http_afpa_loc_conf_t *conf)
+{
+    ctx->policy.min_size = (uint64_t)conf->min_size;
+    ctx->policy.max_size = (uint64_t)conf->max_size;
+    ctx->policy.min_uses = (uint32_t)conf->min_uses;
+    ctx->policy.revalidate_ms = (uint32_t)conf->revalidate;
+    if (ngx_http_afpa_post(r, ctx, run_open) != NGX_OK)
+        return decline_counted(r, ctx, NGX_HTTP_AFPA_DECLINED, AFPA_DECLINE_NO_SPACE);
+    r->write_event_handler = on_opened;
+    r->main->count++;
+    return NGX_DONE;
+}
+
+static ngx_http_afpa_ctx_t *ctx_make(ngx_http_request_t *r, afpa_cache_t *cache)
+{
+    ngx_http_afpa_ctx_t *ctx = ngx_pcalloc(r->pool, sizeof(*ctx));
+    ngx_pool_cleanup_t *cleanup = ngx_pool_cleanup_add(r->pool, 0); /* before the first pin is taken */
+
+    if (ctx == NULL || cleanup == NULL)
+        return NULL;
+    cleanup->handler = ngx_http_afpa_release;
+    cleanup->data = ctx;
+    ctx->cache = cache;
+    ngx_http_set_ctx(r, ctx, ngx_http_afpa_module);
+    return ctx;
+}
+
+static ngx_int_t look_up(ngx_http_request_t *r, ngx_http_afpa_ctx_t *ctx, ngx_http_afpa_loc_conf_t *conf)
+{
+    afpa_status_t status = afpa_cache_lookup(ctx->cache, (const char *)ctx->path.data, ctx->path.len, (uint32_t)conf->revalidate,
+                                             &ctx->ref);
+
+    switch (status) {
+    case AFPA_CHECK_DUE:
+        check_later(r, ctx->cache, &ctx->path);
+        return answer(r, ctx, NGX_HTTP_AFPA_HIT);
+    case AFPA_OK:
+        return answer(r, ctx, NGX_HTTP_AFPA_HIT);
+    case AFPA_STALE:
+        ctx->stale = 1;
+        return open_later(r, ctx, conf);
+    case AFPA_MISS:
+        return open_later(r, ctx, conf);
+    case AFPA_DECLINED:
+        return decline(r, ctx, NGX_HTTP_AFPA_DECLINED, (afpa_counter_t)ctx->ref.why);
+    default:
+        return decline_counted(r, ctx, NGX_HTTP_AFPA_DECLINED, ctx->cache ? AFPA_DECLINE_DISABLED : AFPA_DECLINE_NO_OWNER);
+    }
+}
+
+ngx_int_t ngx_http_afpa_handler(ngx_http_request_t *r)
+{
+    ngx_http_afpa_loc_conf_t *conf = ngx_http_get_module_loc_conf(r, ngx_http_afpa_module);
+    ngx_http_core_loc_conf_t *clcf;
+    ngx_http_afpa_ctx_t *ctx;
+    u_char *last;
+    size_t root;
+
+    if (conf->zone == NULL || r->uri.data[r->uri.len - 1] == '/')
+        return NGX_DECLINED;
+    ctx = ngx_http_get_module_ctx(r, ngx_http_afpa_module);
+    if (ctx && ctx->answered)
+        return after_open(r, ctx);
+    if (ctx == NULL && (ctx = ctx_make(r, conf->zone->cache)) == NULL)
+        return NGX_HTTP_INTERNAL_SERVER_ERROR;
+    if (!(r->method & (NGX_HTTP_GET | NGX_HTTP_HEAD)))
+        return decline_counted(r, ctx, NGX_HTTP_AFPA_DECLINED, AFPA_DECLINE_METHOD);
+    switch (ngx_http_test_predicates(r, conf->bypass)) {
+    case NGX_ERROR:
+        return NGX_ERROR;
+    case NGX_DECLINED:
+        return decline_counted(r, ctx, NGX_HTTP_AFPA_BYPASS, AFPA_DECLINE_BYPASS);
+    default:
+        break;
+    }
+    clcf = ngx_http_get_module_loc_conf(r, ngx_http_core_module);
+#if (NGX_HAVE_OPENAT)
+    if (clcf->disable_symlinks != NGX_DISABLE_SYMLINKS_OFF)
+        return decline_counted(r, ctx, NGX_HTTP_AFPA_DECLINED, AFPA_DECLINE_SYMLINKS);
+#endif
+    last = ngx_http_map_uri_to_path(r, &ctx->path, &root, 0);
+    if (last == NULL)
+        return NGX_HTTP_INTERNAL_SERVER_ERROR;
+    ctx->path.len = (size_t)(last - ctx->path.data);
+    return look_up(r, ctx, conf);
+}
