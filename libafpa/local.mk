@@ -54,9 +54,14 @@ libafpa_libafpa_internal_la_LIBADD = $(XXHASH_LIBS)
 lib_LTLIBRARIES += libafpa/libafpa.la
 libafpa_libafpa_la_SOURCES =
 libafpa_libafpa_la_LIBADD = libafpa/libafpa_internal.la
-libafpa_libafpa_la_LDFLAGS = $(AM_LDFLAGS) -version-info 0:0:0 -Wl,--version-script=$(top_srcdir)/libafpa/libafpa.map
+libafpa_libafpa_la_LDFLAGS = $(AM_LDFLAGS) -version-info 0:0:0 -no-undefined \
+	-Wl,--version-script=$(top_srcdir)/libafpa/libafpa.map
 libafpa_libafpa_la_DEPENDENCIES = libafpa/libafpa_internal.la $(top_srcdir)/libafpa/libafpa.map
 
 pkgconfigdir = $(libdir)/pkgconfig
 pkgconfig_DATA = libafpa/libafpa.pc
 EXTRA_DIST += libafpa/libafpa.map libafpa/README.md
+
+UNINSTALL_HOOKS += uninstall-libafpa-hook
+uninstall-libafpa-hook: uninstall-afpaincludeHEADERS
+	test ! -d $(DESTDIR)$(afpaincludedir) || rmdir $(DESTDIR)$(afpaincludedir)

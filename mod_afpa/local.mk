@@ -12,6 +12,8 @@ mod_afpa_mod_afpa_la_CPPFLAGS = $(AM_CPPFLAGS) $(APACHE_CPPFLAGS)
 mod_afpa_mod_afpa_la_LIBADD = libafpa/libafpa.la
 mod_afpa_mod_afpa_la_LDFLAGS = $(AM_LDFLAGS) -module -avoid-version -shared -export-symbols-regex '^afpa_module$$'
 
+# Installing a module links it anew, to the installed library.
+install-apachemodLTLIBRARIES: install-libLTLIBRARIES
 # libtool's .la is of no use to a server.
 INSTALL_HOOKS += install-apache-hook
 install-apache-hook: install-apachemodLTLIBRARIES

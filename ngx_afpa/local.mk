@@ -8,23 +8,31 @@ ngx_afpa_ngx_http_afpa_module_la_SOURCES = \
 	ngx_afpa/ngx_http_afpa_buffer.c \
 	ngx_afpa/ngx_http_afpa_modules.c \
 	ngx_afpa/ngx_http_afpa.h
+# As system headers: their warnings are not ours.
 ngx_afpa_ngx_http_afpa_module_la_CPPFLAGS = $(AM_CPPFLAGS) \
-	-I$(nginx_src)/src/core -I$(nginx_src)/src/event -I$(nginx_src)/src/event/modules -I$(nginx_src)/src/os/unix \
-	-I$(nginx_src)/src/http -I$(nginx_src)/src/http/modules -I$(nginx_src)/src/http/v2 -Ingx_objs
+	-isystem $(nginx_src)/src/core -isystem $(nginx_src)/src/event -isystem $(nginx_src)/src/event/modules \
+	-isystem $(nginx_src)/src/os/unix -isystem $(nginx_src)/src/http -isystem $(nginx_src)/src/http/modules \
+	-isystem $(nginx_src)/src/http/v2 -isystem ngx_objs
+# nginx passes string literals as plain char *.
+ngx_afpa_ngx_http_afpa_module_la_CFLAGS = $(AM_CFLAGS) -Wno-write-strings
 ngx_afpa_ngx_http_afpa_module_la_LIBADD = libafpa/libafpa.la
 ngx_afpa_ngx_http_afpa_module_la_LDFLAGS = $(AM_LDFLAGS) -module -avoid-version -shared \
 	-export-symbols-regex '^(ngx_modules|ngx_module_names|ngx_module_order|ngx_http_afpa_module)$$'
 
+# Takes some seconds, once.  Made under another name first, so that an interrupted run leaves nothing that looks finished.
 $(ngx_afpa_ngx_http_afpa_module_la_OBJECTS): ngx_objs/ngx_auto_config.h
 ngx_objs/ngx_auto_config.h:
-	$(AM_V_GEN)cd $(nginx_src) && bash -c 'NGX_CONF_FLAGS=(--with-compat); if test -f conf_flags; then . ./conf_flags; fi; \
-	  ./configure "$${NGX_CONF_FLAGS[@]}" --builddir=$(abs_builddir)/ngx_objs' >/dev/null
-	@test -f $@
+	@rm -rf ngx_objs ngx_objs.new ngx_objs.log
+	$(AM_V_GEN)(cd $(nginx_src) && bash -c 'NGX_CONF_FLAGS=($(nginx_flags)); if test -f conf_flags; then . ./conf_flags; fi; \
+	  ./configure "$${NGX_CONF_FLAGS[@]}" --builddir="$(abs_builddir)/ngx_objs.new"') >ngx_objs.log 2>&1 \
+	  || { tail -20 ngx_objs.log; echo "$(nginx_src)/configure failed: see ngx_objs.log" >&2; exit 1; }
+	@mv ngx_objs.new ngx_objs
 
-EXTRA_DIST += ngx_afpa/config
 CLEAN_HOOKS += clean-ngx-objs
 clean-ngx-objs:
-	rm -rf ngx_objs
+	rm -rf ngx_objs ngx_objs.new ngx_objs.log
+# Installing a module links it anew, to the installed library.
+install-ngxmodLTLIBRARIES: install-libLTLIBRARIES
 # libtool's .la is of no use to a server.
 INSTALL_HOOKS += install-ngx-hook
 install-ngx-hook: install-ngxmodLTLIBRARIES
