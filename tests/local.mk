@@ -11,11 +11,26 @@ check_PROGRAMS += $(suites)
 TESTS += $(suites)
 endif
 
+# Fuzz targets: with --enable-fuzzing libFuzzer drives them, else replay.c runs their corpus with the other tests.
+fuzz_targets = tests/fuzz/fuzz_options tests/fuzz/fuzz_segment
+tests_fuzz_fuzz_options_SOURCES = tests/fuzz/fuzz_options.c tests/fuzz/fuzz.h
+tests_fuzz_fuzz_segment_SOURCES = tests/fuzz/fuzz_segment.c tests/fuzz/fuzz.h
+if FUZZING
+noinst_PROGRAMS += $(fuzz_targets)
+tests_fuzz_fuzz_options_LDFLAGS = $(AM_LDFLAGS) -fsanitize=fuzzer
+tests_fuzz_fuzz_segment_LDFLAGS = $(AM_LDFLAGS) -fsanitize=fuzzer
+else
+check_PROGRAMS += $(fuzz_targets)
+tests_fuzz_fuzz_options_SOURCES += tests/fuzz/replay.c
+tests_fuzz_fuzz_segment_SOURCES += tests/fuzz/replay.c
+TESTS += $(fuzz_targets)
+endif
+
 # What a script says about its cases, `cases: N passed, N failed, N skipped`, is summed up by tests/summary.
 TESTS += tests/guards tests/run-server
 AM_TESTS_ENVIRONMENT = \
 	AFPA_BUILDDIR='$(abs_builddir)'; export AFPA_BUILDDIR; \
 	AFPA_SRCDIR='$(abs_srcdir)'; export AFPA_SRCDIR; \
 	PYTHON3='$(PYTHON3)'; export PYTHON3;
-EXTRA_DIST += tests/guards tests/run-server tests/summary tests/server
+EXTRA_DIST += tests/guards tests/run-server tests/summary tests/server tests/fuzz/corpus
 CLEANFILES += tests/server.xml
