@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 # The dynamic nginx module.  nginx's own configure is run once for the headers it generates.
-ngxmoddir = $(nginx_moddir)
-ngxmod_LTLIBRARIES = ngx_afpa/ngx_http_afpa_module.la
+ngxmodexecdir = $(nginx_moddir)
+ngxmodexec_LTLIBRARIES = ngx_afpa/ngx_http_afpa_module.la
 ngx_afpa_ngx_http_afpa_module_la_SOURCES = \
 	ngx_afpa/ngx_http_afpa_module.c \
 	ngx_afpa/ngx_http_afpa_handler.c \
@@ -31,12 +31,14 @@ ngx_objs/ngx_auto_config.h:
 CLEAN_HOOKS += clean-ngx-objs
 clean-ngx-objs:
 	rm -rf ngx_objs ngx_objs.new ngx_objs.log
-# Installing a module links it anew, to the installed library.
-install-ngxmodLTLIBRARIES: install-libLTLIBRARIES
+# Installing a module links it anew, to the library, which has to be in its place by then.  (Through a variable, so that
+# automake does not take this for the whole rule.)
+ngxmod_install = install-ngxmodexecLTLIBRARIES
+$(ngxmod_install): install-libLTLIBRARIES
 # libtool's .la is of no use to a server.
 INSTALL_HOOKS += install-ngx-hook
-install-ngx-hook: install-ngxmodLTLIBRARIES
-	rm -f $(DESTDIR)$(ngxmoddir)/ngx_http_afpa_module.la
+install-ngx-hook:
+	rm -f $(DESTDIR)$(ngxmodexecdir)/ngx_http_afpa_module.la
 UNINSTALL_HOOKS += uninstall-ngx-hook
 uninstall-ngx-hook:
-	rm -f $(DESTDIR)$(ngxmoddir)/ngx_http_afpa_module.so
+	rm -f $(DESTDIR)$(ngxmodexecdir)/ngx_http_afpa_module.so
