@@ -12,7 +12,9 @@ AC_DEFUN([AFPA_SWITCHES], [
 
   AFPA_CFLAGS="-std=gnu11 -Wall -Wextra -Wshadow -Wno-unused-parameter"
   AS_IF([test "$enable_developer" != no],
-        [AFPA_CFLAGS="$AFPA_CFLAGS -Werror -Wmissing-prototypes -Wstrict-prototypes -Wpointer-arith -Wcast-align -Wwrite-strings -Wvla -Wformat=2"])
+        [AFPA_CFLAGS="$AFPA_CFLAGS -Werror -Wmissing-prototypes -Wstrict-prototypes -Wpointer-arith -Wcast-align -Wwrite-strings -Wvla -Wformat=2"
+         # Cutting a text that is too long is what snprintf is used for here.
+         AFPA_CFLAGS="$AFPA_CFLAGS -Wno-format-truncation"])
 
   AFPA_SANITIZE=
   AS_IF([test "$enable_asan" != no && test "$enable_tsan" != no],
