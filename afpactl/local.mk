@@ -4,6 +4,8 @@ bin_PROGRAMS += afpactl/afpactl
 afpactl_afpactl_SOURCES = \
 	afpactl/afpactl.c afpactl/afpactl.h \
 	afpactl/output.c afpactl/output.h \
+	afpactl/objects.c afpactl/objects.h \
+	afpactl/http_get.c afpactl/http_get.h \
 	afpactl/cmd_stat.c \
 	afpactl/cmd_list.c \
 	afpactl/cmd_show.c \
