@@ -29,7 +29,7 @@ libafpa_sources = \
 	libafpa/segment.c libafpa/segment.h \
 	libafpa/pin.c libafpa/pin.h \
 	libafpa/walk.c \
-	libafpa/send.c libafpa/send_states.def \
+	libafpa/send.c libafpa/send.h libafpa/send_states.def \
 	libafpa/completion.c libafpa/completion.h \
 	libafpa/owner.c libafpa/owner.h \
 	libafpa/cache.c libafpa/cache.h \

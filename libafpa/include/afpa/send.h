@@ -55,7 +55,7 @@ typedef struct afpa_flight {
 /* The caller allocates it; the fields are the machine's. */
 struct afpa_send {
     unsigned state;
-    afpa_status_t reason; /* of an abort; AFPA_OK before */
+    afpa_status_t reason; /* of an abort that was not asked for; AFPA_OK otherwise */
     afpa_send_setup_t setup;
     afpa_walk_t walk;
     size_t header_sent, header_outstanding;
@@ -63,8 +63,11 @@ struct afpa_send {
     unsigned first, flying;
     afpa_job_t job;
     uint32_t fill_index;
+    unsigned rounds;        /* fills in a row for the same chunk */
     afpa_status_t fill_status;
-    bool filling, running, again;
+    afpa_extent_t overflow; /* a chunk in memory of its own, when nothing could be evicted */
+    size_t early;           /* completed, not settled yet */
+    bool running, filling, filled, writable, aborting, over;
 };
 
 /* Prepares; takes setup->ref over (clears it there).  Nothing is sent yet. */

@@ -1,0 +1,333 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Stage 6 of 7: the send machine.  In: a held object, a range, a header.  Out: pieces offered to a transport.
+ *
+ * The table is send_states.def.  transit() looks a transition up and makes it; dispatch() does what entering a state means, which
+ * may be the next event, until there is none.  Nothing here makes a system call: bytes go through the transport, files are read
+ * by the executor's jobs.
+ *
+ * The transport may complete, become writable or abort from within its own send(), and an executor may run a job at once.  What
+ * comes while the machine is running is noted in its fields and taken up when the action returns, so actions never nest.
+ *
+ * Bytes that complete before send() has said that it accepted them are settled as soon as it has.
+ */
+#include "config.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "assert.h"
+#include "completion.h"
+#include "log.h"
+#include "send.h"
+
+#define EVICTED_ROUNDS 2 /* a chunk evicted so often between fill and pin is read into memory of its own */
+
+typedef enum state {
+#define STATE(id, text) S_##id,
+#include "send_states.def"
+    S_LIMIT,
+    S_STAY,
+    S_BUG
+} state_t;
+
+typedef enum event {
+#define EVENT(id, ...) E_##id,
+#include "send_states.def"
+    E_LIMIT,
+    E_NONE = E_LIMIT
+} event_t;
+
+static const char *const state_names[] = {
+#define STATE(id, text) text,
+#include "send_states.def"
+};
+
+static const char *const event_names[] = {
+#define EVENT(id, text, ...) text,
+#include "send_states.def"
+};
+
+static const unsigned char table[E_LIMIT][S_LIMIT] = {
+#define EVENT(id, text, a, b, c, d, e, f, g, h) {S_##a, S_##b, S_##c, S_##d, S_##e, S_##f, S_##g, S_##h},
+#include "send_states.def"
+};
+
+const char *afpa_send_state_name(unsigned state)
+{
+    return state < S_LIMIT ? state_names[state] : "?";
+}
+
+void afpa__send_print_dot(FILE *out)
+{
+    fputs("digraph send {\n", out);
+    for (unsigned event = 0; event < E_LIMIT; event++)
+        for (unsigned state = 0; state < S_LIMIT; state++)
+            if (table[event][state] < S_LIMIT)
+                fprintf(out, "  \"%s\" -> \"%s\" [label=\"%s\"];\n", state_names[state], state_names[table[event][state]],
+                        event_names[event]);
+    fputs("}\n", out);
+}
+
+/* Makes the transition.  false: nothing changes. */
+static bool transit(afpa_send_t *send, event_t event)
+{
+    unsigned next = table[event][send->state];
+
+    if (next == S_BUG)
+        afpa__log(AFPA_LOG_ERROR, "send: %s cannot happen in state %s", event_names[event], state_names[send->state]);
+    afpa__assert(next != S_BUG);
+    if (next == S_STAY)
+        return false;
+    afpa__log(AFPA_LOG_DEBUG, "send %p: %s, %s -> %s", (void *)send, event_names[event], state_names[send->state], state_names[next]);
+    send->state = next;
+    return true;
+}
+
+/* ---- what the states do; each returns the next event ---- */
+
+static event_t offer(afpa_send_t *send, const afpa_piece_t *piece, size_t *accepted)
+{
+    afpa_status_t status = send->setup.transport->send(send->setup.transport, send, piece, accepted);
+
+    if (status == AFPA_OK) {
+        afpa__assert(*accepted > 0 && *accepted <= piece->length);
+        return E_ACCEPTED;
+    }
+    if (status == AFPA_AGAIN)
+        return E_BLOCKED;
+    send->reason = status;
+    return E_BROKEN;
+}
+
+static event_t do_header(afpa_send_t *send)
+{
+    afpa_piece_t piece = {.data = (const char *)send->setup.header + send->header_sent,
+                          .length = send->setup.header_length - send->header_sent,
+                          .last = send->walk.offset == send->walk.end};
+    size_t accepted = 0;
+    event_t event;
+
+    if (piece.length == 0)
+        return E_HEADER_END;
+    event = offer(send, &piece, &accepted);
+    if (event != E_ACCEPTED)
+        return event;
+    send->header_sent += accepted;
+    send->header_outstanding += accepted;
+    return event;
+}
+
+/* Pins the next chunk into a flight of its own.  false: it is not in memory. */
+static bool take_chunk(afpa_send_t *send, const afpa_step_t *step)
+{
+    bool reference = afpa_ref_identity(&send->setup.ref)->size >= send->setup.zerocopy;
+    afpa_extent_t extent = send->overflow;
+
+    if (extent.cache)
+        send->overflow.cache = NULL;
+    else if (afpa_cache_pin(&send->setup.ref, step->index, reference ? AFPA_PIN_REFERENCE : AFPA_PIN_COPY, &extent) != AFPA_OK)
+        return false;
+    send->rounds = 0;
+    afpa__flight_begin(send, &extent);
+    return true;
+}
+
+static event_t do_chunk(afpa_send_t *send)
+{
+    afpa_flight_t *current = afpa__flight_current(send);
+    afpa_piece_t piece;
+    size_t accepted = 0;
+    afpa_step_t step;
+    event_t event;
+
+    if (!afpa_walk_step(&send->walk, &step))
+        return E_END;
+    if (!current && !afpa__flight_room(send))
+        return E_FULL;
+    if (!current && !take_chunk(send, &step)) {
+        send->fill_index = step.index;
+        return E_EMPTY;
+    }
+    current = afpa__flight_current(send);
+    piece = (afpa_piece_t){.data = (const char *)current->extent.data + step.skip,
+                           .length = step.length,
+                           .file_offset = current->extent.file_offset + step.skip,
+                           .by_reference = current->extent.by_reference,
+                           .last = send->walk.offset + step.length == send->walk.end};
+    event = offer(send, &piece, &accepted);
+    if (event != E_ACCEPTED)
+        return event;
+    afpa_walk_advance(&send->walk, accepted);
+    afpa__flight_accept(send, accepted, accepted == step.length);
+    return event;
+}
+
+/* In a worker. */
+static void run_fill(afpa_job_t *job)
+{
+    afpa_send_t *send = (afpa_send_t *)(void *)((char *)job - offsetof(afpa_send_t, job));
+    const afpa_ref_t *ref = &send->setup.ref;
+
+    send->fill_status = AFPA_NO_SPACE;
+    if (send->rounds <= EVICTED_ROUNDS)
+        send->fill_status = afpa_cache_fill(ref, send->fill_index, send->setup.window);
+    if (send->fill_status == AFPA_NO_SPACE)
+        send->fill_status = afpa_cache_read(ref, send->fill_index, &send->overflow);
+}
+
+static void dispatch(afpa_send_t *send, event_t event);
+
+/* In the loop. */
+static void on_fill_done(afpa_job_t *job)
+{
+    afpa_send_t *send = (afpa_send_t *)(void *)((char *)job - offsetof(afpa_send_t, job));
+
+    send->filled = true;
+    dispatch(send, E_NONE);
+}
+
+static event_t do_fill(afpa_send_t *send)
+{
+    send->rounds++;
+    send->job = (afpa_job_t){.run = run_fill, .done = on_fill_done};
+    send->filling = true;
+    if (send->setup.executor->submit(send->setup.executor, &send->job) == AFPA_OK)
+        return E_NONE;
+    send->filling = false;
+    send->reason = AFPA_NO_SPACE;
+    return E_FILL_FAILED;
+}
+
+static event_t do_wait_completion(afpa_send_t *send)
+{
+    if (send->walk.offset < send->walk.end)
+        return afpa__flight_room(send) ? E_ROOM : E_NONE;
+    return afpa__flight_none(send) ? E_DRAINED : E_NONE;
+}
+
+static event_t do_abort(afpa_send_t *send, event_t because)
+{
+    afpa__flight_stop(send);
+    if (because == E_FILL_FAILED)
+        send->setup.transport->disconnect(send->setup.transport, send);
+    return E_NONE;
+}
+
+/* What entering a state means. */
+static event_t enter(afpa_send_t *send, event_t because)
+{
+    switch (send->state) {
+    case S_HEADER:
+        return do_header(send);
+    case S_CHUNK:
+        return do_chunk(send);
+    case S_WAIT_FILL:
+        return do_fill(send);
+    case S_WAIT_COMPLETION:
+        return do_wait_completion(send);
+    case S_ABORTED:
+        return do_abort(send, because);
+    default:
+        return E_NONE;
+    }
+}
+
+/* ---- running ---- */
+
+/* What arrived while an action ran. */
+static event_t arrived(afpa_send_t *send)
+{
+    if (send->early > 0) {
+        afpa__flight_complete(send, send->early);
+        send->early = 0;
+        return E_COMPLETED;
+    }
+    if (send->aborting) {
+        send->aborting = false;
+        return E_ABORT;
+    }
+    if (send->filled) {
+        send->filled = send->filling = false;
+        if (send->fill_status != AFPA_OK)
+            send->reason = send->fill_status;
+        return send->fill_status == AFPA_OK ? E_FILLED : E_FILL_FAILED;
+    }
+    if (send->writable && send->state == S_WAIT_WRITABLE) {
+        send->writable = false;
+        return E_WRITABLE;
+    }
+    return E_NONE;
+}
+
+/* Tells the caller, once, when nothing can happen any more. */
+static void end_if_over(afpa_send_t *send)
+{
+    if (send->over || (send->state != S_DONE && send->state != S_ABORTED) || send->filling || !afpa__flight_none(send))
+        return;
+    send->over = true;
+    afpa_cache_unpin(&send->overflow);
+    afpa_cache_release(&send->setup.ref);
+    send->setup.ended(send, send->state == S_DONE ? AFPA_SEND_DONE : AFPA_SEND_ABORTED); /* may free it */
+}
+
+static void dispatch(afpa_send_t *send, event_t event)
+{
+    if (send->running)
+        return; /* arrived() will see it */
+    send->running = true;
+    for (;;) {
+        event_t waiting = arrived(send);
+
+        if (waiting != E_NONE && transit(send, waiting))
+            event = enter(send, waiting);
+        else if (waiting == E_NONE && event != E_NONE)
+            event = transit(send, event) ? enter(send, event) : E_NONE;
+        else if (waiting == E_NONE)
+            break;
+    }
+    send->running = false;
+    end_if_over(send);
+}
+
+/* ---- the interface ---- */
+
+void afpa_send_init(afpa_send_t *send, afpa_send_setup_t *setup)
+{
+    memset(send, 0, sizeof(*send));
+    send->setup = *setup;
+    setup->ref.cache = NULL;
+    if (send->setup.window == 0)
+        send->setup.window = AFPA_SEND_WINDOW;
+    afpa__assert(send->setup.window <= AFPA_SEND_WINDOW_MAX);
+    afpa_walk_init(&send->walk, afpa_ref_identity(&send->setup.ref)->size,
+                   afpa_zone_chunk_size(afpa_cache_zone(send->setup.ref.cache)), setup->offset, setup->bytes);
+}
+
+void afpa_send_start(afpa_send_t *send)
+{
+    dispatch(send, E_START);
+}
+
+void afpa_send_writable(afpa_send_t *send)
+{
+    send->writable = true;
+    dispatch(send, E_NONE);
+}
+
+void afpa_send_completed(afpa_send_t *send, size_t bytes)
+{
+    send->early += bytes;
+    dispatch(send, E_NONE);
+}
+
+void afpa_send_abort(afpa_send_t *send)
+{
+    send->aborting = true;
+    dispatch(send, E_NONE);
+}
+
+void *afpa_send_context(const afpa_send_t *send)
+{
+    return send->setup.context;
+}
