@@ -116,6 +116,23 @@ static bool name_valid(const char *name)
     return true;
 }
 
+static void options_path(const afpa_zone_options_t *o, char *path, size_t room)
+{
+    if (o->path)
+        snprintf(path, room, "%s", o->path);
+    else
+        snprintf(path, room, "%s/%s%s", AFPA_ZONE_DIR, AFPA_ZONE_PREFIX, o->name);
+}
+
+bool afpa_zone_options_same_file(const afpa_zone_options_t *a, const afpa_zone_options_t *b)
+{
+    char path_a[AFPA_PATH_MAX], path_b[AFPA_PATH_MAX];
+
+    options_path(a, path_a, sizeof(path_a));
+    options_path(b, path_b, sizeof(path_b));
+    return strcmp(path_a, path_b) == 0;
+}
+
 static afpa_status_t options_check(const afpa_zone_options_t *o, candidate_t *c, char *path, size_t room, afpa_error_t *error)
 {
     const char *name = o->name ? o->name : "";
@@ -125,10 +142,7 @@ static afpa_status_t options_check(const afpa_zone_options_t *o, candidate_t *c,
         return fail(error, AFPA_INVALID, "zone \"%s\": a name has 1 to %d letters, digits, '-', '_' or '.'", name, AFPA_ZONE_NAME_MAX);
     if (o->path && strlen(o->path) >= room)
         return fail(error, AFPA_INVALID, "zone \"%s\": the path is too long", name);
-    if (o->path)
-        snprintf(path, room, "%s", o->path);
-    else
-        snprintf(path, room, "%s/%s%s", AFPA_ZONE_DIR, AFPA_ZONE_PREFIX, name);
+    options_path(o, path, room);
     if (!afpa__layout_compute(&c->wanted, o->size, chunk))
         return fail(error, AFPA_INVALID, "zone \"%s\": size %llu with chunks of %u is out of range (at least %d bytes and 4 chunks)",
                     name, (unsigned long long)o->size, chunk, AFPA_ZONE_SIZE_MIN);

@@ -95,11 +95,14 @@ static const char *set_zone(cmd_parms *cmd, void *dummy, int argc, char *const a
     zone = apr_pcalloc(cmd->pool, sizeof(*zone));
     afpa_zone_options_init(&zone->options);
     if (afpa_parse_size(argv[1], strlen(argv[1]), &zone->options.size) != AFPA_OK || zone->options.size < AFPA_ZONE_SIZE_MIN)
-        return apr_psprintf(cmd->pool, "AfpaZone: zone \"%s\": size \"%s\" is no size, or less than 1m", argv[0], argv[1]);
+        return apr_psprintf(cmd->pool, "AfpaZone: zone \"%s\": size \"%s\" is not a size, or too small (at least 1m)", argv[0], argv[1]);
     zone->name = zone->options.name = apr_pstrdup(cmd->pool, argv[0]);
     for (int i = 2; i < argc; i++)
         if (afpa_zone_options_parse(&zone->options, apr_pstrdup(cmd->pool, argv[i]), &error) != AFPA_OK)
             return apr_psprintf(cmd->pool, "AfpaZone: zone \"%s\": %s", argv[0], error.text);
+    for (afpa_mod_zone_t *other = zones; other; other = other->next)
+        if (afpa_zone_options_same_file(&other->options, &zone->options))
+            return apr_psprintf(cmd->pool, "AfpaZone: zone \"%s\": zone \"%s\" has the same file", argv[0], other->name);
     zone->next = zones;
     zones = zone;
     return NULL;
@@ -227,35 +230,42 @@ static int servers_resolve(server_rec *s)
     return OK;
 }
 
+static afpa_status_t zone_open(afpa_mod_zone_t *zone, int test, afpa_error_t *error)
+{
+    if (geteuid() == 0) {
+        zone->options.uid = ap_unixd_config.user_id;
+        zone->options.gid = ap_unixd_config.group_id;
+    }
+    return test ? afpa_zone_check(&zone->options, error) : afpa_zone_open(&zone->options, &zone->zone, error);
+}
+
 static int zones_open(server_rec *s, int test)
 {
-    for (afpa_mod_zone_t *zone = zones; zone; zone = zone->next) {
-        afpa_status_t status;
-        afpa_error_t error;
+    afpa_error_t error;
 
-        if (geteuid() == 0) {
-            zone->options.uid = ap_unixd_config.user_id;
-            zone->options.gid = ap_unixd_config.group_id;
-        }
-        status = test ? afpa_zone_check(&zone->options, &error) : afpa_zone_open(&zone->options, &zone->zone, &error);
-        if (status != AFPA_OK) {
+    for (afpa_mod_zone_t *zone = zones; zone; zone = zone->next)
+        if (zone_open(zone, test, &error) != AFPA_OK) {
             ap_log_error(APLOG_MARK, APLOG_EMERG, 0, s, "AfpaZone: %s", error.text);
             return HTTP_INTERNAL_SERVER_ERROR;
         }
-    }
     return OK;
+}
+
+/* Also what a configuration test runs: makes nothing. */
+static int check_config(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *ptemp, server_rec *s)
+{
+    if (servers_resolve(s) != OK)
+        return HTTP_INTERNAL_SERVER_ERROR;
+    return zones_open(s, 1);
 }
 
 static int post_config(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *ptemp, server_rec *s)
 {
-    int test = ap_state_query(AP_SQ_MAIN_STATE) == AP_SQ_MS_CREATE_PRE_CONFIG || ap_state_query(AP_SQ_RUN_MODE) == AP_SQ_RM_CONFIG_TEST;
-
-    if (servers_resolve(s) != OK)
-        return HTTP_INTERNAL_SERVER_ERROR;
+    if (ap_state_query(AP_SQ_MAIN_STATE) == AP_SQ_MS_CREATE_PRE_CONFIG)
+        return OK;
     afpa_log_set(on_log, s, AFPA_LOG_NOTICE);
-    if (!test)
-        apr_pool_cleanup_register(pconf, zones, zones_close, apr_pool_cleanup_null);
-    return zones_open(s, test);
+    apr_pool_cleanup_register(pconf, zones, zones_close, apr_pool_cleanup_null);
+    return zones_open(s, 0);
 }
 
 static void child_init(apr_pool_t *pchild, server_rec *s)
@@ -271,6 +281,7 @@ static void child_init(apr_pool_t *pchild, server_rec *s)
 static void register_hooks(apr_pool_t *p)
 {
     ap_hook_pre_config(pre_config, NULL, NULL, APR_HOOK_MIDDLE);
+    ap_hook_check_config(check_config, NULL, NULL, APR_HOOK_MIDDLE);
     ap_hook_post_config(post_config, NULL, NULL, APR_HOOK_MIDDLE);
     ap_hook_child_init(child_init, NULL, NULL, APR_HOOK_MIDDLE);
     ap_hook_handler(afpa_mod_handler, NULL, NULL, APR_HOOK_REALLY_LAST - 1); /* just before the default handler */

@@ -43,6 +43,19 @@ static char *zone_add(ngx_conf_t *cf, ngx_http_afpa_main_conf_t *main_conf, ngx_
     return NGX_CONF_OK;
 }
 
+static ngx_int_t zone_same_file(ngx_conf_t *cf, ngx_http_afpa_main_conf_t *main_conf, const afpa_zone_options_t *options)
+{
+    ngx_http_afpa_zone_t **zones = main_conf->zones.elts;
+
+    for (ngx_uint_t i = 0; i < main_conf->zones.nelts; i++)
+        if (afpa_zone_options_same_file(&zones[i]->options, options)) {
+            ngx_conf_log_error(NGX_LOG_EMERG, cf, 0, "afpa_zone: zone \"%s\": zone \"%V\" has the same file", options->name,
+                               &zones[i]->name);
+            return NGX_ERROR;
+        }
+    return NGX_OK;
+}
+
 static char *set_zone(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
 {
     ngx_http_afpa_main_conf_t *main_conf = conf;
@@ -56,7 +69,7 @@ static char *set_zone(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
         return NGX_CONF_ERROR;
     }
     if (afpa_parse_size((char *)value[2].data, value[2].len, &options.size) != AFPA_OK || options.size < AFPA_ZONE_SIZE_MIN) {
-        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0, "afpa_zone: zone \"%V\": size \"%V\" is no size, or less than 1m", &value[1], &value[2]);
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0, "afpa_zone: zone \"%V\": size \"%V\" is not a size, or too small (at least 1m)", &value[1], &value[2]);
         return NGX_CONF_ERROR;
     }
     options.name = (char *)value[1].data;
@@ -65,6 +78,8 @@ static char *set_zone(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
             ngx_conf_log_error(NGX_LOG_EMERG, cf, 0, "afpa_zone: zone \"%V\": %s", &value[1], error.text);
             return NGX_CONF_ERROR;
         }
+    if (zone_same_file(cf, main_conf, &options) != NGX_OK)
+        return NGX_CONF_ERROR;
     return zone_add(cf, main_conf, &value[1], &options);
 }
 

@@ -47,6 +47,9 @@ void afpa_zone_options_init(afpa_zone_options_t *options);
  * copied: options->path points into `text`, which must be NUL-terminated and outlive options. */
 afpa_status_t afpa_zone_options_parse(afpa_zone_options_t *options, const char *text, afpa_error_t *error);
 
+/* Whether two declarations of one configuration stand for the same file; that is a mistake, whatever their names. */
+bool afpa_zone_options_same_file(const afpa_zone_options_t *a, const afpa_zone_options_t *b);
+
 /* Checks options, and that the zone could be opened, without making or changing anything (a server's configuration test).
  * AFPA_OK, AFPA_INVALID, AFPA_IN_USE as afpa_zone_open(). */
 afpa_status_t afpa_zone_check(const afpa_zone_options_t *options, afpa_error_t *error);
