@@ -6,6 +6,7 @@ mod_afpa_mod_afpa_la_SOURCES = \
 	mod_afpa/mod_afpa_config.c \
 	mod_afpa/mod_afpa_handler.c \
 	mod_afpa/mod_afpa_bucket.c \
+	mod_afpa/mod_afpa_filter.c \
 	mod_afpa/mod_afpa.h
 mod_afpa_mod_afpa_la_CPPFLAGS = $(AM_CPPFLAGS) $(APACHE_CPPFLAGS)
 # httpd's own tables leave their last fields out.

@@ -32,6 +32,8 @@ typedef struct afpa_mod_zone {
     afpa_zone_options_t options;
     afpa_zone_t *zone;
     afpa_cache_t *cache; /* of this child process; NULL: serve without */
+    apr_file_t *file;    /* the segment in this child, for sendfile */
+    apr_pool_t *pool;    /* its pool: lives as long as the process, so nothing ever sets the file aside */
     struct afpa_mod_zone *next;
 } afpa_mod_zone_t;
 
@@ -52,8 +54,19 @@ typedef struct {
 /* mod_afpa_handler.c */
 int afpa_mod_handler(request_rec *r);
 
-/* mod_afpa_bucket.c: a bucket over a held object, which it takes over from *ref; `length` bytes from `start`.
- * Chunks are pinned one by one as the bucket is read, and given back with the last destroy. */
-apr_bucket *afpa_mod_bucket_create(afpa_ref_t *ref, apr_uint64_t start, apr_size_t length, conn_rec *c, apr_bucket_alloc_t *list);
+/* mod_afpa_bucket.c: a bucket over all of a held object, which it takes over from *ref.  Chunks are pinned one by one as it is
+ * read, and given back with the last destroy.  `sendfile`: pin them for use by reference.  NULL: out of memory. */
+apr_bucket *afpa_mod_bucket_create(afpa_ref_t *ref, apr_size_t length, int sendfile, conn_rec *c);
+/* Whether a bucket is one over an object, meant for sendfile, that nobody has read yet. */
+int afpa_mod_bucket_unread(const apr_bucket *b);
+/* The chunk behind a bucket of at least `min` bytes that may be sent by reference; NULL otherwise. */
+const afpa_extent_t *afpa_mod_bucket_sendfile(apr_bucket *b, apr_size_t min);
+/* Puts a file bucket over the chunk's bytes before the bucket, which from then on only holds the pin. */
+void afpa_mod_bucket_to_file(apr_bucket *b, apr_file_t *file, apr_pool_t *pool);
+
+/* mod_afpa_filter.c: the filter before the network. */
+void afpa_mod_filter_register(void);
+/* Whether the reply to this request may go by reference; sees to it that the filter is there then. */
+int afpa_mod_filter_want(request_rec *r, afpa_mod_zone_t *zone, apr_int64_t zerocopy);
 
 #endif

@@ -272,14 +272,20 @@ static void child_init(apr_pool_t *pchild, server_rec *s)
 {
     afpa_error_t error;
 
-    for (afpa_mod_zone_t *zone = zones; zone; zone = zone->next)
+    for (afpa_mod_zone_t *zone = zones; zone; zone = zone->next) {
+        apr_os_file_t fd = afpa_zone_fd(zone->zone);
+
         if (afpa_cache_attach(zone->zone, "httpd", &zone->cache, &error) != AFPA_OK)
             ap_log_error(APLOG_MARK, APLOG_WARNING, 0, s, "afpa: this process serves without the cache: %s", error.text);
+        zone->pool = pchild;
+        apr_os_file_put(&zone->file, &fd, APR_FOPEN_READ | APR_FOPEN_SENDFILE_ENABLED, pchild);
+    }
     apr_pool_cleanup_register(pchild, zones, zones_detach, apr_pool_cleanup_null);
 }
 
 static void register_hooks(apr_pool_t *p)
 {
+    afpa_mod_filter_register();
     ap_hook_pre_config(pre_config, NULL, NULL, APR_HOOK_MIDDLE);
     ap_hook_check_config(check_config, NULL, NULL, APR_HOOK_MIDDLE);
     ap_hook_post_config(post_config, NULL, NULL, APR_HOOK_MIDDLE);

@@ -102,7 +102,7 @@ static const source_t *find(request_rec *r, afpa_cache_t *cache, const afpa_poli
 }
 
 /* Header and brigade, step by step as the default handler's, so that the reply is the same. */
-static int answer(request_rec *r, afpa_ref_t *ref)
+static int answer(request_rec *r, afpa_ref_t *ref, int sendfile)
 {
     conn_rec *c = r->connection;
     apr_bucket_brigade *bb;
@@ -120,7 +120,7 @@ static int answer(request_rec *r, afpa_ref_t *ref)
         r->status = rc;
         afpa_cache_release(ref);
     } else if (r->finfo.size > 0) {
-        apr_bucket *b = afpa_mod_bucket_create(ref, 0, (apr_size_t)r->finfo.size, c, c->bucket_alloc);
+        apr_bucket *b = afpa_mod_bucket_create(ref, (apr_size_t)r->finfo.size, sendfile, c);
 
         if (!b) {
             afpa_cache_release(ref);
@@ -177,5 +177,5 @@ int afpa_mod_handler(request_rec *r)
         afpa_cache_release(&ref);
         return rc;
     }
-    return answer(r, &ref);
+    return answer(r, &ref, afpa_mod_filter_want(r, server->zone, server->zerocopy));
 }

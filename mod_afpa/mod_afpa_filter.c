@@ -1,0 +1,94 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Stage 6 in httpd: large payload by reference.
+ *
+ * httpd's network filter uses sendfile() for file buckets only.  So the last filter before it turns each chunk of ours into a file
+ * bucket over the segment, followed by a metadata bucket that holds the pin.  The network filter takes buckets apart in their
+ * order, so the pin goes after the bytes; and no content filter ever sees the pair, so nothing can copy one without the other.
+ * File buckets do not count as memory there: a slow client of a small object is left to the MPM and holds no worker.  Of a large
+ * object one window at a time is pinned, and the worker waits until it is sent.
+ *
+ * Only with EnableSendfile On, on plain HTTP/1 connections.
+ */
+#include "mod_afpa.h"
+
+#include <ap_mpm.h>
+#include <http_connection.h>
+#include <http_ssl.h>
+#include <util_filter.h>
+
+static ap_filter_rec_t *filter_handle;
+
+/* What a connection's filter needs; also the mark that the connection has it. */
+typedef struct {
+    afpa_mod_zone_t *zone;
+    apr_size_t min;
+} context_t;
+
+/* Passes on what comes before `e`, and waits until it is sent. */
+static apr_status_t pass_before(ap_filter_t *f, apr_bucket_brigade *bb, apr_bucket *e)
+{
+    apr_bucket_brigade *rest = apr_brigade_split_ex(bb, e, NULL);
+    apr_status_t rv;
+
+    APR_BRIGADE_INSERT_TAIL(bb, apr_bucket_flush_create(f->c->bucket_alloc));
+    rv = ap_pass_brigade(f->next, bb);
+    apr_brigade_cleanup(bb);
+    APR_BRIGADE_CONCAT(bb, rest);
+    apr_brigade_destroy(rest);
+    return rv;
+}
+
+static apr_status_t on_output(ap_filter_t *f, apr_bucket_brigade *bb)
+{
+    context_t *ctx = f->ctx;
+    unsigned window = 0;
+    apr_bucket *e = APR_BRIGADE_FIRST(bb);
+
+    while (e != APR_BRIGADE_SENTINEL(bb)) {
+        if (afpa_mod_bucket_unread(e)) {
+            const char *bytes;
+            apr_size_t length;
+            apr_status_t rv = APR_SUCCESS;
+
+            if (window++ == AFPA_SEND_WINDOW) {
+                window = 1;
+                rv = pass_before(f, bb, e);
+            }
+            if (rv == APR_SUCCESS)
+                rv = apr_bucket_read(e, &bytes, &length, APR_BLOCK_READ); /* pins, and leaves the rest behind it */
+            if (rv != APR_SUCCESS) {
+                apr_brigade_cleanup(bb);
+                return rv;
+            }
+        }
+        if (afpa_mod_bucket_sendfile(e, ctx->min))
+            afpa_mod_bucket_to_file(e, ctx->zone->file, ctx->zone->pool);
+        e = APR_BUCKET_NEXT(e);
+    }
+    return ap_pass_brigade(f->next, bb);
+}
+
+void afpa_mod_filter_register(void)
+{
+    filter_handle = ap_register_output_filter("AFPA_SENDFILE", on_output, NULL, AP_FTYPE_NETWORK - 1);
+}
+
+int afpa_mod_filter_want(request_rec *r, afpa_mod_zone_t *zone, apr_int64_t zerocopy)
+{
+    const core_dir_config *core = ap_get_core_module_config(r->per_dir_config);
+    apr_int64_t min = zerocopy == AFPA_MOD_UNSET ? (apr_int64_t)afpa_option_default(AFPA_OPTION_ZEROCOPY) : zerocopy;
+    conn_rec *c = r->connection;
+    context_t *ctx = ap_get_module_config(c->conn_config, &afpa_module);
+
+    if (core->enable_sendfile != ENABLE_SENDFILE_ON || r->finfo.size < min || c->master || ap_ssl_conn_is_ssl(c))
+        return 0;
+    if (ctx == NULL) {
+        ctx = apr_pcalloc(c->pool, sizeof(*ctx));
+        ctx->zone = zone;
+        ctx->min = min < 256 ? 256 : (apr_size_t)min; /* httpd sends less than that from memory in any case */
+        ap_set_module_config(c->conn_config, &afpa_module, ctx);
+        ap_add_output_filter_handle(filter_handle, ctx, r, c);
+    }
+    return ctx->zone == zone; /* a connection that changes between virtual hosts with different zones: from memory */
+}
