@@ -23,7 +23,7 @@ ROOT = os.geteuid() == 0
 KINDS = ("nginx", "httpd")
 
 OURS = {
-    "nginx": re.compile(r"\b(load_module [^;]*afpa[^;]*|afpa\w*\s[^;]*);"),
+    "nginx": re.compile(r"(?<![$\w])(load_module [^;]*afpa[^;]*|afpa\w*\s[^;]*|add_header [^;]*\$afpa[^;]*);"),
     "httpd": re.compile(r"^[ \t]*(Afpa|LoadModule afpa).*\n", re.M),
 }
 
@@ -160,7 +160,7 @@ class Server:
         self.kind, self.root, self.mpm, self.wrap, self.user = kind, root, mpm, list(wrap), user
         self.zone = None if STOCK_ONLY else zone
         self.conf, self.outer, self.workers_wanted, self.revalidate = conf, outer, workers, revalidate
-        self.dir = Path(tempfile.mkdtemp(prefix="afpa-server-"))
+        self.dir = Path(tempfile.mkdtemp(prefix="server-"))
         self.dir.chmod(0o755)
         (self.dir / "mime.types").write_text(MIME_TYPES)
         self.file = self.dir / "server.conf"

@@ -72,6 +72,7 @@ def tree(pair):
     for place in PLACES + ["links", "owner", "from", "htaccess", "open", "dot"]:
         pair.put(f"{place}/file.bin", payload(place, 70000))
     pair.put("dot/.hidden", payload("hidden", 100))
+    pair.put("target/file.bin", payload("target", 5000))
 
 
 @pytest.mark.parametrize("place", PLACES)
@@ -123,7 +124,6 @@ def test_changed_password(pair):
 
 @pytest.mark.parametrize("place", ["links", "owner", "from"])
 def test_symlinks_the_server_restricts(pair, place):
-    pair.put("target/file.bin", payload("target", 5000))
     links = {"to-file.bin": "../target/file.bin", "to-dir": "../target", "inside.bin": "file.bin"}
     for name, target in links.items():
         (pair.root / place / name).symlink_to(target)

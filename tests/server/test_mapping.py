@@ -3,6 +3,7 @@
 import pytest
 
 from docroot import mkdir, payload, text
+from wire import Wire, get
 
 CONF = {
     "nginx": """
@@ -174,3 +175,16 @@ def test_long_names(pair):
     pair.same(f"/{deep}/file.bin")
     pair.same(f"/{deep}/file.bin")
     pair.same("/" + "/".join(["d" * 200] * 25))
+
+
+@pytest.mark.parametrize("place", ["aio", "direct", "nosendfile", "chunky", "postpone", "headers"])
+def test_many_times(pair, place):
+    """Ways of sending that take more than one step, often enough for a race between the steps to show."""
+    name = f"/{place}/long.bin"
+    data = pair.put(name[1:], payload(name, 700000))
+    with Wire(pair.ours.port) as wire:
+        for _ in range(60):
+            reply = wire.request(get(name))
+            assert reply.complete and reply.body == data
+            part = wire.request(get(name, "Range: bytes=60000-400000"))
+            assert part.body == data[60000:400001]

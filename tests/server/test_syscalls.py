@@ -72,7 +72,7 @@ def test_hits_do_not_touch_the_file(pair, kind, size):
     reply, trace = traced(pair, get("/" + name), HITS if size < 65536 else HITS // 10)
     assert reply.body == data
     assert pair.zone.grows("pipeline_hits", hits, HITS // 10)
-    touched = [line for line in calls_on(trace, name)
+    touched = [line for line in calls_on(trace, str(pair.root / name))
                if (re.search(r"^\d+\s+(?:<\.\.\. )?(\w+)", line) or [None, ""])[1] not in ALLOWED[kind]]
     assert STOCK_ONLY or not touched, touched[:10]
 
@@ -81,7 +81,7 @@ def test_the_watch_sees_what_a_cold_file_costs(pair):
     """The test above proves something only if the file's name would be seen."""
     pair.put("cold.bin", payload("cold", 1000))
     _, trace = traced(pair, get("/cold.bin"), 1)
-    assert [line for line in calls_on(trace, "cold.bin") if "open" in line]
+    assert [line for line in calls_on(trace, str(pair.root / "cold.bin")) if "open" in line]
 
 
 def test_nothing_is_written_per_hit(pair, kind):
