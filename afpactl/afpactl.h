@@ -23,11 +23,7 @@ typedef struct app {
     afpa_cache_t *cache;   /* made by app_attach() */
 } app_t;
 
-/* The options every command takes, for the `children` of its argp; its input is the app_t. */
-extern const struct argp app_argp;
-
-/* Prints "afpactl: …" to standard error. */
-void complain(const char *format, ...) __attribute__((format(printf, 1, 2)));
+/* ---- app.c ---- */
 
 /* Opens the zone; ends the process with EXIT_NO_ZONE if there is none.  From then on the process has the rights of the
  * segment's owner. */
@@ -36,13 +32,39 @@ void app_open(app_t *app);
 /* app_open(), then a slot in the zone.  Refuses a segment that is inconsistent and that no server is using. */
 void app_attach(app_t *app);
 
+/* Whether a living process has a slot in the zone that is open. */
+bool app_in_use(const app_t *app);
+
+/* Whether the payload is locked: it was when the zone was opened last, and who did that still has it mapped. */
+bool app_pinned(const app_t *app, const afpa_stat_t *stat);
+
+/* Ends the process if it is not called again within so many seconds; 0: no more.  Around what takes a lock in the segment. */
+void app_watch(unsigned seconds);
+
+/* ---- arguments: afpactl.c ---- */
+
+/* The options every command takes, for the `children` of its argp; its input is the app_t. */
+extern const struct argp app_argp;
+
 /* Parses a command's arguments; unknown ones end the process with EXIT_USAGE. */
 void app_parse(const struct argp *argp, int argc, char **argv, void *input);
 
-/* An absolute path with "." and ".." folded by name, as a server would map it; the caller frees. */
+/* A parser for commands without options and operands of their own; the input is the app_t. */
+error_t app_no_options(int key, char *arg, struct argp_state *state);
+
+/* ---- operands.c; what they return is the caller's to free ---- */
+
+/* An absolute path with ".", ".." and empty parts folded by name, as a server would map it. */
 char *path_absolute(const char *path);
+
+/* The same of a pattern; one that begins with '*' or '?' matches anywhere and stays as it is. */
+char *pattern_absolute(const char *pattern);
+
 bool is_url(const char *text);
 bool is_glob(const char *text);
+
+/* malloc() and friends never fail here: they end the process. */
+void *must(void *memory);
 
 int cmd_stat(app_t *app, int argc, char **argv);
 int cmd_list(app_t *app, int argc, char **argv);

@@ -4,39 +4,34 @@
  */
 #include "config.h"
 
+#include <stdio.h>
+
 #include "afpactl.h"
+#include "output.h"
 
-static error_t on_option(int key, char *arg, struct argp_state *state)
+static int set(app_t *app, const struct argp *argp, int argc, char **argv, bool on)
 {
-    switch (key) {
-    case ARGP_KEY_INIT:
-        state->child_inputs[0] = state->input;
-        return 0;
-    case ARGP_KEY_ARG:
-        argp_error(state, "unexpected argument: %s", arg);
-        return 0;
-    default:
-        return ARGP_ERR_UNKNOWN;
-    }
-}
-
-static int set(app_t *app, int argc, char **argv, bool on)
-{
-    static const struct argp_child children[] = {{&app_argp, 0, NULL, 0}, {0}};
-    static const struct argp argp = {NULL, on_option, "", "Switches the use of a zone in all processes.", children, NULL, NULL};
-
-    app_parse(&argp, argc, argv, app);
+    app_parse(argp, argc, argv, app);
     app_open(app);
     afpa_zone_enable(app->zone, on);
+    if (app->json)
+        json_print(json_pack("{s:o,s:b}", "zone", json_text(afpa_zone_name(app->zone)), "enabled", on));
     return EXIT_DONE;
 }
 
+static const struct argp_child children[] = {{&app_argp, 0, NULL, 0}, {0}};
+
 int cmd_enable(app_t *app, int argc, char **argv)
 {
-    return set(app, argc, argv, true);
+    static const struct argp argp = {NULL, app_no_options, "enable", "Has all processes use the zone again.", children, NULL, NULL};
+
+    return set(app, &argp, argc, argv, true);
 }
 
 int cmd_disable(app_t *app, int argc, char **argv)
 {
-    return set(app, argc, argv, false);
+    static const struct argp argp = {NULL, app_no_options, "disable", "Has all processes bypass the zone, at once and until 'enable'.",
+                                     children, NULL, NULL};
+
+    return set(app, &argp, argc, argv, false);
 }

@@ -11,6 +11,8 @@
 #include "objects.h"
 #include "output.h"
 
+#define WATCH_SECONDS 30
+
 typedef struct options {
     app_t *app;
     char **operands;
@@ -35,11 +37,17 @@ static error_t on_option(int key, char *arg, struct argp_state *state)
         return 0;
     case ARGP_KEY_END:
         if (o->all == (o->count > 0))
-            argp_error(state, o->all ? "--all and operands exclude each other" : "what? Give paths or patterns, or --all");
+            argp_error(state, o->all ? "--all and operands exclude each other" : "a path, a pattern or --all is needed");
         return 0;
     default:
         return ARGP_ERR_UNKNOWN;
     }
+}
+
+static unsigned long purge_path(app_t *app, const char *path)
+{
+    app_watch(WATCH_SECONDS);
+    return afpa_cache_purge(app->cache, path, strlen(path)) == AFPA_OK;
 }
 
 /* Purges what matches; returns how many. */
@@ -50,8 +58,26 @@ static unsigned long purge_matching(app_t *app, const char *pattern)
 
     objects_collect(app, pattern, &objects);
     for (size_t i = 0; i < objects.count; i++)
-        purged += afpa_cache_purge(app->cache, objects.items[i].path, strlen(objects.items[i].path)) == AFPA_OK;
+        if (object_live(&objects.items[i]))
+            purged += purge_path(app, objects.items[i].path);
     objects_free(&objects);
+    return purged;
+}
+
+/* What is cached under the very name comes before what the name matches as a pattern. */
+static unsigned long purge_operand(app_t *app, const char *operand, const char *absolute)
+{
+    unsigned long purged;
+
+    if (is_url(operand)) {
+        complain("%s: no response entry for this URL", operand);
+        return 0;
+    }
+    purged = purge_path(app, operand) || purge_path(app, absolute);
+    if (!purged && is_glob(operand))
+        purged = purge_matching(app, absolute);
+    if (!purged)
+        complain("%s: %s", operand, is_glob(operand) ? "nothing that is cached matches" : "not cached");
     return purged;
 }
 
@@ -59,36 +85,33 @@ int cmd_purge(app_t *app, int argc, char **argv)
 {
     static const struct argp_option known[] = {{"all", 'a', NULL, 0, "everything", 0}, {0}};
     static const struct argp_child children[] = {{&app_argp, 0, NULL, 0}, {0}};
-    static const struct argp argp = {known, on_option, "PATH|URL|GLOB...\n--all", "Drops objects from a zone.", children, NULL, NULL};
+    static const struct argp argp = {known, on_option, "purge PATH|URL|GLOB...\npurge --all",
+                                     "Drops objects from a zone.\vIn GLOB, '*' matches any characters, '/' too.  "
+                                     "Exit status 1: an operand matched nothing.",
+                                     children, NULL, NULL};
     options_t options = {.app = app};
-    unsigned long purged = 0, failed = 0;
+    unsigned long purged = 0, now;
+    bool missed = false;
     char **paths;
 
     app_parse(&argp, argc, argv, &options);
-    paths = calloc((size_t)options.count + 1, sizeof(*paths));
-    for (int i = 0; paths && i < options.count; i++) /* before the rights change */
-        paths[i] = is_url(options.operands[i]) ? NULL : path_absolute(options.operands[i]);
+    paths = must(calloc((size_t)options.count + 1, sizeof(*paths)));
+    for (int i = 0; i < options.count; i++) /* before the rights change */
+        paths[i] = is_glob(options.operands[i]) ? pattern_absolute(options.operands[i]) : path_absolute(options.operands[i]);
     app_attach(app);
     if (options.all)
         purged = purge_matching(app, NULL);
-    for (int i = 0; paths && i < options.count; i++) {
-        unsigned long now = 0;
-
-        if (paths[i] && afpa_cache_purge(app->cache, paths[i], strlen(paths[i])) == AFPA_OK)
-            now = 1;
-        else if (paths[i] && is_glob(options.operands[i]))
-            now = purge_matching(app, paths[i]);
-        if (!now) {
-            complain("%s: not cached", options.operands[i]);
-            failed++;
-        }
+    for (int i = 0; i < options.count; i++) {
+        now = purge_operand(app, options.operands[i], paths[i]);
+        missed |= now == 0;
         purged += now;
         free(paths[i]);
     }
+    app_watch(0);
     free(paths);
     if (app->json)
         json_print(json_pack("{s:I}", "purged", (json_int_t)purged));
     else
-        printf("purged %lu objects\n", purged);
-    return failed ? EXIT_NOT_SO : EXIT_DONE;
+        printf("purged %lu %s\n", purged, purged == 1 ? "object" : "objects");
+    return missed ? EXIT_NOT_SO : EXIT_DONE;
 }

@@ -38,18 +38,28 @@ static error_t on_option(int key, char *arg, struct argp_state *state)
         o->what = arg;
         return 0;
     case ARGP_KEY_NO_ARGS:
-        argp_error(state, "which object? Give its path");
+        argp_error(state, "the path of an object is needed");
         return 0;
     default:
         return ARGP_ERR_UNKNOWN;
     }
 }
 
+/* The times as one number lose what comes after the microseconds, so the nanoseconds are there too. */
 static json_t *identity_json(const afpa_identity_t *id)
 {
-    return json_pack("{s:I,s:I,s:I,s:f,s:f}", "device", (json_int_t)id->device, "inode", (json_int_t)id->inode, "size",
+    return json_pack("{s:I,s:I,s:I,s:f,s:f,s:I,s:I}", "device", (json_int_t)id->device, "inode", (json_int_t)id->inode, "size",
                      (json_int_t)id->size, "mtime", (double)id->mtime_sec + id->mtime_nsec / 1e9, "ctime",
-                     (double)id->ctime_sec + id->ctime_nsec / 1e9);
+                     (double)id->ctime_sec + id->ctime_nsec / 1e9, "mtime_nsec", (json_int_t)id->mtime_nsec, "ctime_nsec",
+                     (json_int_t)id->ctime_nsec);
+}
+
+static json_t *entry_json(uint32_t index, const afpa_entry_info_t *entry)
+{
+    return json_pack("{s:I,s:s,s:I,s:I,s:o,s:I}", "index", (json_int_t)index, "state", entry->state, "pins", (json_int_t)entry->pins,
+                     "length", (json_int_t)entry->length, "chunk",
+                     entry->chunk < 0 ? json_null() : json_integer((json_int_t)entry->chunk), "generation",
+                     (json_int_t)entry->generation);
 }
 
 static void print_json(app_t *app, const object_t *o)
@@ -58,12 +68,9 @@ static void print_json(app_t *app, const object_t *o)
     afpa_entry_info_t entry;
 
     for (uint32_t i = 0; i < o->entries && afpa_inspect_entry(app->zone, o->number, i, &entry) == AFPA_OK; i++)
-        json_array_append_new(array, json_pack("{s:I,s:s,s:I,s:I,s:I}", "index", (json_int_t)i, "state", entry.state, "pins",
-                                               (json_int_t)entry.pins, "length", (json_int_t)entry.length, "chunk",
-                                               (json_int_t)entry.chunk));
+        json_array_append_new(array, entry_json(i, &entry));
     json_object_set_new(value, "identity", identity_json(&o->identity));
     json_object_set_new(value, "header", json_null());
-    json_object_set_new(value, "checked", json_real(o->checked));
     json_object_set_new(value, "pin_array", array);
     json_print(value);
 }
@@ -87,75 +94,88 @@ static char glyph(const afpa_entry_info_t *entry)
 static void print_picture(app_t *app, const object_t *o)
 {
     afpa_entry_info_t entry;
+    uint32_t i;
 
-    for (uint32_t i = 0; i < o->entries && afpa_inspect_entry(app->zone, o->number, i, &entry) == AFPA_OK; i++) {
+    for (i = 0; i < o->entries && afpa_inspect_entry(app->zone, o->number, i, &entry) == AFPA_OK; i++) {
         if (i % PICTURE_WIDTH == 0)
             printf("%s  %6u  ", i ? "\n" : "", i);
         putchar(glyph(&entry));
     }
-    puts("\n          # pinned, 1-9 or * held by so many, . empty, f being read, d draining");
+    puts("\n          # pinned, 1-9 or * so many hold it, . empty, f being filled, d draining");
 }
 
-static void print_table(app_t *app, const object_t *o, bool all)
+static void print_entries(app_t *app, const object_t *o, bool all)
 {
     uint32_t limit = all || o->entries < TABLE_LIMIT ? o->entries : TABLE_LIMIT;
     afpa_entry_info_t entry;
 
-    printf("  %6s %-9s %6s %8s %8s %12s\n", "ENTRY", "STATE", "PINS", "LENGTH", "CHUNK", "GENERATION");
-    for (uint32_t i = 0; i < limit && afpa_inspect_entry(app->zone, o->number, i, &entry) == AFPA_OK; i++)
-        printf("  %6u %-9s %6llu %8u %8lld %12llu\n", i, entry.state, (unsigned long long)entry.pins, entry.length,
-               (long long)entry.chunk, (unsigned long long)entry.generation);
+    printf("  %6s  %-9s %6s %8s %8s %12s\n", "ENTRY", "STATE", "PINS", "LENGTH", "CHUNK", "GENERATION");
+    for (uint32_t i = 0; i < limit && afpa_inspect_entry(app->zone, o->number, i, &entry) == AFPA_OK; i++) {
+        char chunk[24] = "-";
+
+        if (entry.chunk >= 0)
+            snprintf(chunk, sizeof(chunk), "%lld", (long long)entry.chunk);
+        printf("  %6u  %-9s %6llu %8u %8s %12llu\n", i, entry.state, (unsigned long long)entry.pins, entry.length, chunk,
+               (unsigned long long)entry.generation);
+    }
     if (limit < o->entries)
         printf("  and %u more (--all)\n", o->entries - limit);
 }
 
-static void print_object(app_t *app, const object_t *o, bool all)
+static const char *time_text(int64_t seconds, char *text, size_t room)
 {
-    time_t changed = (time_t)o->identity.mtime_sec;
-    char when[64] = "?";
+    time_t when = (time_t)seconds;
     struct tm tm;
 
-    if (localtime_r(&changed, &tm))
-        strftime(when, sizeof(when), "%Y-%m-%d %H:%M:%S %z", &tm);
-    printf("%s\n", o->path);
-    printf("  %s, %s, size %llu, changed %s, device %llu, inode %llu\n", o->kind, o->state, (unsigned long long)o->identity.size, when,
-           (unsigned long long)o->identity.device, (unsigned long long)o->identity.inode);
-    printf("  hits %llu, age %s, checked %.1f s ago, in memory %s, pins %llu\n", (unsigned long long)o->hits, age_text(o->age), o->checked,
-           size_text(o->bytes), (unsigned long long)o->pins);
-    printf("pin array, %u entries of %s\n", o->entries, size_text(afpa_zone_chunk_size(app->zone)));
+    if (!localtime_r(&when, &tm) || !strftime(text, room, "%Y-%m-%d %H:%M:%S %z", &tm))
+        snprintf(text, room, "%lld", (long long)seconds);
+    return text;
+}
+
+static void print_object(app_t *app, const object_t *o, bool all)
+{
+    char when[64];
+
+    print_name(stdout, o->path);
+    printf("\n  kind:      %s, %s\n", o->kind, o->state);
+    printf("  size:      %llu (%s), in memory %llu\n", (unsigned long long)o->identity.size, size_text(o->identity.size),
+           (unsigned long long)o->bytes);
+    printf("  changed:   %s\n", time_text(o->identity.mtime_sec, when, sizeof(when)));
+    printf("  identity:  device %llu, inode %llu, mtime %lld.%09u, ctime %lld.%09u\n", (unsigned long long)o->identity.device,
+           (unsigned long long)o->identity.inode, (long long)o->identity.mtime_sec, o->identity.mtime_nsec,
+           (long long)o->identity.ctime_sec, o->identity.ctime_nsec);
+    printf("  hits:      %llu\n", (unsigned long long)o->hits);
+    printf("  age:       %s, checked %.1f s ago\n", age_text(o->age), o->checked);
+    printf("  queue:     %s, frequency %u\n", o->queue, o->frequency);
+    printf("  pins:      %llu; the first entry is also held by who only reads the object\n", (unsigned long long)o->pins);
+    printf("pin array: %u %s of %s, %u pinned\n", o->entries, o->entries == 1 ? "entry" : "entries",
+           size_text(afpa_zone_chunk_size(app->zone)), o->entries_pinned);
     print_picture(app, o);
-    print_table(app, o, all);
+    print_entries(app, o, all);
 }
 
 int cmd_show(app_t *app, int argc, char **argv)
 {
     static const struct argp_option known[] = {{"all", 'a', NULL, 0, "every entry in the table, not only the first 64", 0}, {0}};
     static const struct argp_child children[] = {{&app_argp, 0, NULL, 0}, {0}};
-    static const struct argp argp = {known, on_option, "PATH|URL", "Shows one object and its pin array.", children, NULL, NULL};
+    static const struct argp argp = {known, on_option, "show PATH|URL", "Shows one object and its pin array.", children, NULL, NULL};
     options_t options = {.app = app};
-    afpa_object_info_t *info = calloc(1, sizeof(*info));
-    afpa_status_t found = AFPA_NOT_FOUND;
     object_t object;
     char *path;
 
     app_parse(&argp, argc, argv, &options);
-    path = is_url(options.what) ? NULL : path_absolute(options.what); /* before the rights change */
+    path = path_absolute(options.what); /* before the rights change */
     app_open(app);
-    if (path && info)
-        found = afpa_inspect_path(app->zone, path, strlen(path), info);
-    if (found != AFPA_OK) {
-        complain("%s: %s", options.what, path ? "not cached" : "no response entry for this URL");
+    if (is_url(options.what) || !object_find(app, options.what, path, &object)) {
+        complain("%s: %s", options.what, is_url(options.what) ? "no response entry for this URL" : "not cached");
         free(path);
-        free(info);
         return EXIT_NOT_SO;
     }
-    object_of(info, &object);
     if (app->json)
         print_json(app, &object);
     else
         print_object(app, &object, options.all);
     free(object.path);
     free(path);
-    free(info);
     return EXIT_DONE;
 }

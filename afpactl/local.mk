@@ -4,7 +4,11 @@ bin_PROGRAMS += afpactl/afpactl
 afpactl_afpactl_SOURCES = \
 	afpactl/afpactl.c afpactl/afpactl.h \
 	afpactl/output.c afpactl/output.h \
+	afpactl/app.c \
+	afpactl/operands.c \
 	afpactl/objects.c afpactl/objects.h \
+	afpactl/tree.c afpactl/tree.h \
+	afpactl/load.c afpactl/load.h \
 	afpactl/http_get.c afpactl/http_get.h \
 	afpactl/cmd_stat.c \
 	afpactl/cmd_list.c \

@@ -5,52 +5,42 @@
 #include "config.h"
 
 #include <fnmatch.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "objects.h"
 #include "output.h"
 
-void object_of(const afpa_object_info_t *info, object_t *o)
+static void object_of(const afpa_object_info_t *info, object_t *o)
 {
-    *o = (object_t){.path = strdup(info->path),
+    *o = (object_t){.path = must(strdup(info->path)),
                     .kind = info->kind == AFPA_KIND_RESPONSE ? "response" : "file",
                     .state = info->state,
+                    .queue = info->queue,
                     .identity = info->identity,
                     .bytes = info->bytes,
                     .hits = info->hits,
                     .pins = info->pins,
                     .number = info->object,
                     .entries = info->entries,
+                    .entries_pinned = info->entries_pinned,
                     .frequency = info->frequency,
                     .age = info->age,
                     .checked = info->checked};
-    if (!o->path) {
-        complain("out of memory");
-        exit(EXIT_NOT_SO);
-    }
 }
 
 void objects_collect(app_t *app, const char *pattern, objects_t *objects)
 {
-    afpa_object_info_t *info = malloc(sizeof(*info));
+    afpa_object_info_t *info = must(malloc(sizeof(*info)));
     uint32_t cursor = 0;
     size_t room = 0;
 
     *objects = (objects_t){0};
-    while (info && afpa_inspect_next(app->zone, &cursor, info) == AFPA_OK) {
+    while (afpa_inspect_next(app->zone, &cursor, info) == AFPA_OK) {
         if (pattern && fnmatch(pattern, info->path, 0) != 0)
             continue;
-        if (objects->count == room) {
-            object_t *more = realloc(objects->items, (room = room * 2 + 64) * sizeof(*more));
-
-            if (!more) {
-                complain("out of memory");
-                exit(EXIT_NOT_SO);
-            }
-            objects->items = more;
-        }
+        if (objects->count == room)
+            objects->items = must(realloc(objects->items, (room = room * 2 + 64) * sizeof(*objects->items)));
         object_of(info, &objects->items[objects->count++]);
     }
     free(info);
@@ -63,9 +53,27 @@ void objects_free(objects_t *objects)
     free(objects->items);
 }
 
+bool object_live(const object_t *o)
+{
+    return strcmp(o->state, "live") == 0;
+}
+
+bool object_find(app_t *app, const char *operand, const char *absolute, object_t *object)
+{
+    afpa_object_info_t *info = must(malloc(sizeof(*info)));
+    bool found = afpa_inspect_path(app->zone, operand, strlen(operand), info) == AFPA_OK ||
+                 afpa_inspect_path(app->zone, absolute, strlen(absolute), info) == AFPA_OK;
+
+    if (found)
+        object_of(info, object);
+    free(info);
+    return found;
+}
+
 json_t *object_json(const object_t *o)
 {
-    return json_pack("{s:o,s:s,s:I,s:s,s:I,s:f,s:I,s:I}", "path", json_path(o->path), "kind", o->kind, "size",
+    return json_pack("{s:o,s:s,s:I,s:s,s:I,s:f,s:I,s:I,s:f,s:I,s:I,s:s,s:I}", "path", json_text(o->path), "kind", o->kind, "size",
                      (json_int_t)o->identity.size, "state", o->state, "hits", (json_int_t)o->hits, "age", o->age, "pins",
-                     (json_int_t)o->pins, "bytes", (json_int_t)o->bytes);
+                     (json_int_t)o->pins, "bytes", (json_int_t)o->bytes, "checked", o->checked, "entries", (json_int_t)o->entries,
+                     "entries_pinned", (json_int_t)o->entries_pinned, "queue", o->queue, "frequency", (json_int_t)o->frequency);
 }

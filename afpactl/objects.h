@@ -12,10 +12,10 @@
 /* What list, show, dump and purge need of an object. */
 typedef struct object {
     char *path;
-    const char *kind, *state;
+    const char *kind, *state, *queue;
     afpa_identity_t identity;
     uint64_t bytes, hits, pins;
-    uint32_t number, entries, frequency;
+    uint32_t number, entries, entries_pinned, frequency;
     double age, checked;
 } object_t;
 
@@ -28,7 +28,12 @@ typedef struct objects {
 void objects_collect(app_t *app, const char *pattern, objects_t *objects);
 void objects_free(objects_t *objects);
 
-void object_of(const afpa_object_info_t *info, object_t *object);
+/* Whether it can be found by its path: neither in the making nor retired. */
+bool object_live(const object_t *object);
+
+/* The live object that an operand means: under that path as it is written, or made absolute and folded (path_absolute, which
+ * has to be called before the rights change).  false: not cached.  The caller frees object->path. */
+bool object_find(app_t *app, const char *operand, const char *absolute, object_t *object);
 
 /* The fields list and show have in common. */
 json_t *object_json(const object_t *object);
