@@ -29,8 +29,8 @@ static bool claim(afpa__object_shared_t *o, uint32_t now, uint32_t half_ms)
 
 afpa_status_t afpa__fresh_judge(afpa__object_shared_t *o, uint32_t revalidate_ms)
 {
-    uint64_t now = afpa__now_ms(), checked = atomic_load_explicit(&o->last_check, memory_order_relaxed);
-    uint64_t age = now > checked ? now - checked : 0;
+    uint64_t checked = atomic_load_explicit(&o->last_check, memory_order_acquire), now = afpa__now_ms();
+    uint64_t age = now - checked; /* the clock was read last: a check in the future is damage, and wraps to a great age */
 
     if (age >= revalidate_ms)
         return AFPA_STALE;
