@@ -153,16 +153,22 @@ static afpa_status_t options_check(const afpa_zone_options_t *o, candidate_t *c,
     return AFPA_OK;
 }
 
+static void folder_of(const candidate_t *c, char *folder, size_t size)
+{
+    char *slash;
+
+    snprintf(folder, size, "%s", c->path);
+    slash = strrchr(folder, '/');
+    slash[slash == folder] = 0;
+}
+
 /* The folder must be on tmpfs: on a disk every page could have to be written back, and a hit could wait for the disk. */
 static afpa_status_t folder_check(const candidate_t *c, afpa_error_t *error)
 {
     char folder[AFPA_PATH_MAX];
     struct statfs fs;
-    char *slash;
 
-    snprintf(folder, sizeof(folder), "%s", c->path);
-    slash = strrchr(folder, '/');
-    slash[slash == folder] = 0;
+    folder_of(c, folder, sizeof(folder));
     if (statfs(folder, &fs) != 0)
         return fail(error, AFPA_INVALID, "zone \"%s\": %s: %s", c->options->name, folder, strerror(errno));
     if (fs.f_type != TMPFS_MAGIC)
@@ -397,8 +403,15 @@ afpa_status_t afpa_zone_check(const afpa_zone_options_t *options, afpa_error_t *
     if (status != AFPA_OK)
         return status;
     c.fd = open(path, O_RDWR | O_NOFOLLOW | O_CLOEXEC);
+    if (c.fd < 0 && errno == ENOENT) {
+        char folder[AFPA_PATH_MAX];
+
+        folder_of(&c, folder, sizeof(folder));
+        if (faccessat(AT_FDCWD, folder, W_OK | X_OK, AT_EACCESS) == 0)
+            return AFPA_OK;
+    }
     if (c.fd < 0)
-        return errno == ENOENT ? AFPA_OK : fail(error, AFPA_INVALID, "zone \"%s\": %s: %s", options->name, path, strerror(errno));
+        return fail(error, AFPA_INVALID, "zone \"%s\": %s: %s", options->name, path, strerror(errno));
     if (afpa__segment_examine(c.fd, path, &c.found, &ignored) == AFPA_OK && living_owners(c.fd) > 0 &&
         (c.found.size != c.wanted.size || c.found.chunk_size != c.wanted.chunk_size))
         status = fail(error, AFPA_IN_USE, "zone \"%s\": %s is in use with size %llu and chunk %u; stop its servers to change it",

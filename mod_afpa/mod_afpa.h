@@ -53,6 +53,8 @@ typedef struct {
 
 /* mod_afpa_handler.c */
 int afpa_mod_handler(request_rec *r);
+/* Sets the variable afpa-status to what it is as long as the handler has not said anything else. */
+int afpa_mod_status_begin(request_rec *r);
 
 /* mod_afpa_bucket.c: a bucket over all of a held object, which it takes over from *ref.  Chunks are pinned one by one as it is
  * read, and given back with the last destroy.  `sendfile`: pin them for use by reference.  NULL: out of memory. */

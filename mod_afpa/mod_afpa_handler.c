@@ -40,6 +40,14 @@ static int agrees(const request_rec *r, const afpa_identity_t *identity)
            r->finfo.mtime == (apr_time_t)identity->mtime_sec * APR_USEC_PER_SEC + identity->mtime_nsec / 1000;
 }
 
+/* The same, after a second look where the file changed between httpd's and ours.  httpd uses what it saw for the header only. */
+static int agrees_now(request_rec *r, const afpa_identity_t *identity)
+{
+    if (agrees(r, identity))
+        return 1;
+    return apr_stat(&r->finfo, r->filename, APR_FINFO_MIN, r->pool) == APR_SUCCESS && r->finfo.filetype == APR_REG && agrees(r, identity);
+}
+
 static void policy_of(const afpa_mod_dir_conf_t *dir, const afpa_mod_server_conf_t *server, afpa_policy_t *policy)
 {
     afpa_policy_init(policy);
@@ -92,9 +100,8 @@ static const source_t *find(request_rec *r, afpa_cache_t *cache, const afpa_poli
     }
     if (afpa_cache_open(cache, r->filename, length, policy, ref, why, &fresh) != AFPA_OK)
         return NULL;
-    if (agrees(r, afpa_ref_identity(ref)))
+    if (agrees_now(r, afpa_ref_identity(ref)))
         return status == AFPA_MISS ? &missed : fresh ? &revalidated : &stale;
-    /* The file changed between httpd's look and ours: httpd's headers would not fit. */
     afpa_cache_release(ref);
     *why = AFPA_DECLINE_CHANGED;
     *counted = 0;
@@ -136,11 +143,18 @@ static int answer(request_rec *r, afpa_ref_t *ref, int sendfile)
     return rv == APR_SUCCESS || r->status != HTTP_OK || c->aborted ? OK : AP_FILTER_ERROR;
 }
 
+int afpa_mod_status_begin(request_rec *r)
+{
+    const afpa_mod_server_conf_t *server = ap_get_module_config(r->server->module_config, &afpa_module);
+
+    if (server->enable == 1 && !apr_table_get(r->subprocess_env, "afpa-status"))
+        set_status(r, "-");
+    return DECLINED;
+}
+
 /* Whether this is a request the default handler would answer with a file. */
 static int is_ours(request_rec *r)
 {
-    if (r->finfo.filetype != APR_REG || r->filename == NULL)
-        return 0;
     return r->used_path_info == AP_REQ_ACCEPT_PATH_INFO || r->path_info == NULL || *r->path_info == 0;
 }
 
@@ -156,9 +170,11 @@ int afpa_mod_handler(request_rec *r)
     afpa_ref_t ref;
     int rc, counted;
 
-    if (server->enable != 1 || server->zone == NULL || dir->cache == 0 || !is_ours(r))
+    if (server->enable != 1 || server->zone == NULL || dir->cache == 0 || r->filename == NULL || !is_ours(r))
         return DECLINED;
     cache = server->zone->cache;
+    if (r->finfo.filetype != APR_REG)
+        return decline(r, dir, cache, r->finfo.filetype == APR_NOFILE ? AFPA_DECLINE_NOT_FOUND : AFPA_DECLINE_NOT_REGULAR, 1);
     if (r->method_number != M_GET)
         return decline(r, dir, cache, AFPA_DECLINE_METHOD, 1);
     if (apr_table_get(r->subprocess_env, "no-afpa"))

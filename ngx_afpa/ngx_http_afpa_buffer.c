@@ -212,6 +212,8 @@ static ngx_int_t pump(ngx_http_request_t *r, ngx_http_afpa_ctx_t *ctx)
         window_drain(ctx);
         if (!afpa_walk_step(&ctx->walk, &step))
             return rc; /* all handed over; nginx flushes, the clean-up releases */
+        if (r->aio)
+            return NGX_AGAIN; /* `aio threads`: a thread is at sendfile(), and calls the write handler when it is done */
         if (status == AFPA_EMPTY) {
             if (ngx_http_afpa_post(r, ctx, run_fill) != NGX_OK)
                 return cut(r, ctx, AFPA_NO_SPACE);

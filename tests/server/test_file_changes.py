@@ -15,7 +15,8 @@ from zone import STOCK_ONLY
 
 WAIT = 0.3  # longer than revalidate, which is 0.2 s here
 # Stock httpd maps files, and dies of SIGBUS when one is cut while it is sent.
-CONF = {"nginx": "", "httpd": "EnableMMAP off"}
+# The place of the storm says which replies were made by the module.
+CONF = {"nginx": "", "httpd": "EnableMMAP off\n<Directory @ROOT@/storm>\nAfpaCacheStatus on\n</Directory>"}
 
 
 def replace_longer(path):
@@ -276,6 +277,11 @@ def assert_one_version(reply, versions):
         assert reply.length == len(fits[0])
 
 
+def from_cache(reply):
+    status = reply.header("Cache-Status") or ""
+    return "hit" in status or "stored" in status
+
+
 def hammer(port, name, until, replies, failures):
     """Asks again and again, on one connection as long as it lasts.  A reply that was cut is a reply."""
     while not until.is_set():
@@ -306,14 +312,16 @@ def hammered(port, name):
 
 @pytest.mark.parametrize("by_link", [False, True], ids=["rename", "symlink"])
 def test_storm_of_replacements(pair, by_link):
-    """Replies while the file is replaced every few milliseconds: each is one of the versions."""
-    name = f"/storm-{by_link}.bin"
+    """Replies while the file is replaced every few milliseconds: each is one of the versions.  Not those that httpd makes by
+    itself because the file has just changed: it takes the length before it opens the file."""
+    name = f"/storm/{by_link}.bin"
     path = pair.root / name[1:]
+    mkdir(path.parent)
     versions = [version(n) for n in range(VERSIONS)]
     if by_link:
         for number, data in enumerate(versions):
-            pair.put(f"storm-versions/{number}.bin", data)
-        path.symlink_to("storm-versions/0.bin")
+            pair.put(f"storm/versions/{number}.bin", data)
+        path.symlink_to("versions/0.bin")
     else:
         put(path, versions[0])
     end, number = time.monotonic() + 2, 0
@@ -321,16 +329,17 @@ def test_storm_of_replacements(pair, by_link):
         while time.monotonic() < end:
             number += 1
             if by_link:
-                repoint(path, f"storm-versions/{number % VERSIONS}.bin")
+                repoint(path, f"versions/{number % VERSIONS}.bin")
             else:
                 put(path, versions[number % VERSIONS])
             time.sleep(0.02)
     assert not failures
-    assert len(replies) > 20
-    for reply in replies:
-        STOCK_ONLY or assert_one_version(reply, versions)  # stock httpd sends the length of one version and bytes of another
+    cached = [reply for reply in replies if pair.kind == "nginx" or from_cache(reply)]
+    assert len(cached) > 20 or STOCK_ONLY
+    for reply in cached:
+        assert_one_version(reply, versions)
     time.sleep(WAIT)
-    assert pair.same(name).body == versions[number % VERSIONS]
+    assert fetch(pair.ours.port, get(name)).body == versions[number % VERSIONS]
 
 
 def test_storm_of_rewrites_in_place(pair):
