@@ -99,8 +99,13 @@ static void shard_drop(afpa__segment_t *s, uint32_t shard)
     }
 }
 
+/* Shards this thread holds: it may wait for one only while it holds neither another nor the space lock. */
+static _Thread_local unsigned shards_mine;
+
 void afpa__shard_take(afpa__segment_t *s, uint64_t hash)
 {
+    afpa__assert(shards_mine == 0 && !afpa__space_mine());
+    shards_mine++;
     if (afpa__lock_take(shard_lock(s, hash)) == AFPA__LOCK_DIED) {
         afpa__space_take(s);
         shard_drop(s, afpa__key_shard(hash));
@@ -114,16 +119,19 @@ bool afpa__shard_try(afpa__segment_t *s, uint64_t hash)
 
     if (result == AFPA__LOCK_DIED)
         shard_drop(s, afpa__key_shard(hash));
+    shards_mine += result != AFPA__LOCK_BUSY;
     return result != AFPA__LOCK_BUSY;
 }
 
 void afpa__shard_release(afpa__segment_t *s, uint64_t hash)
 {
+    shards_mine--;
     afpa__lock_release(shard_lock(s, hash));
 }
 
 bool afpa__shards_take_all(afpa__segment_t *s, uint32_t *failed)
 {
+    afpa__assert(shards_mine == 0 && !afpa__space_mine());
     for (uint32_t shard = 0; shard < AFPA_SHARDS; shard++) {
         afpa__lock_result_t result = afpa__lock_timed(&s->shards[shard].lock, LOCK_TIMEOUT_MS);
 
@@ -139,11 +147,13 @@ bool afpa__shards_take_all(afpa__segment_t *s, uint32_t *failed)
             afpa__space_release(s);
         }
     }
+    shards_mine = AFPA_SHARDS;
     return true;
 }
 
 void afpa__shards_release_all(afpa__segment_t *s)
 {
+    shards_mine = 0;
     for (uint32_t shard = AFPA_SHARDS; shard-- > 0;)
         afpa__lock_release(&s->shards[shard].lock);
 }

@@ -18,8 +18,18 @@
 #include "pin.h"
 #include "space.h"
 
+/* Whether this thread holds the space lock: the lock order is checked where locks are taken. */
+static _Thread_local bool mine;
+
+bool afpa__space_mine(void)
+{
+    return mine;
+}
+
 void afpa__space_take(afpa__segment_t *s)
 {
+    afpa__assert(!mine);
+    mine = true;
     if (afpa__lock_take(&s->space->lock) == AFPA__LOCK_DIED) {
         afpa__log(AFPA_LOG_WARN, "zone %.40s: a process died while it allocated; free lists are rebuilt", s->header->name);
         afpa__space_rebuild(s);
@@ -28,6 +38,7 @@ void afpa__space_take(afpa__segment_t *s)
 
 void afpa__space_release(afpa__segment_t *s)
 {
+    mine = false;
     afpa__lock_release(&s->space->lock);
 }
 

@@ -13,6 +13,8 @@
 /* Takes the lock, and rebuilds first what a process that died under it left. */
 void afpa__space_take(afpa__segment_t *segment);
 void afpa__space_release(afpa__segment_t *segment);
+/* Whether this thread took it so. */
+bool afpa__space_mine(void);
 
 /* Derives all free lists, bitmaps, queues and the draining list from the objects and entries. */
 void afpa__space_rebuild(afpa__segment_t *segment);

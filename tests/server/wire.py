@@ -82,7 +82,7 @@ class Reply:
             length, digest = len(plain), hashlib.blake2b(plain, digest_size=16).hexdigest()
             headers = [(n, str(int(v) - shorter) if n.lower() == "content-length" and length else v.replace(mark, "BOUNDARY"))
                        for n, v in headers]
-        if self.header("Transfer-Encoding") and self.header("Content-Encoding") == "gzip" and self.body and self.complete:
+        if not self.header("Content-Length") and self.header("Content-Encoding") == "gzip" and self.body and self.complete:
             # A compressor's output depends on how its input was cut in pieces; what is in it does not.
             plain = zlib.decompress(self.body, wbits=31)
             length, digest = len(plain), hashlib.blake2b(plain, digest_size=16).hexdigest()
