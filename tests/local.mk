@@ -2,10 +2,12 @@
 # One libcheck suite per library source; tests/check_X.c tests libafpa/X.c.  Each runs alone and beside the others:
 # add tests/check_X to suites, and a line tests_check_X_SOURCES if it has more than the one file.
 suites = \
+	tests/check_chunk \
 	tests/check_fresh \
 	tests/check_segment
 
 fixture = tests/fixture.c tests/fixture.h tests/check_main.h
+tests_check_chunk_SOURCES = tests/check_chunk.c tests/child.h $(fixture)
 tests_check_fresh_SOURCES = tests/check_fresh.c $(fixture)
 tests_check_segment_SOURCES = tests/check_segment.c $(fixture)
 
