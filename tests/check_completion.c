@@ -247,7 +247,7 @@ START_TEST(random_order)
             afpa__flight_complete(&r.send, part);
         }
         for (uint64_t i = 0; i < wanted / CHUNK; i++)
-            ck_assert_uint_eq(r.cache.entries[i].pins, i * CHUNK < accepted && completed < (i + 1) * CHUNK);
+            CHECK_THAT(r.cache.entries[i].pins == (i * CHUNK < accepted && completed < (i + 1) * CHUNK));
     }
     ring_end(&r);
 }

@@ -2,13 +2,13 @@
  *
  * See fake_cache.h.  Misuse of the cache by the code under test fails the test right here.
  */
-#include <check.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include <afpa/walk.h>
 #include <afpa/zone.h>
 
+#include "check_main.h"
 #include "fake_cache.h"
 
 #define NO_ENTRY UINT32_MAX
@@ -25,7 +25,7 @@ void fake_cache_begin(fake_cache_t *cache, uint64_t size, uint32_t chunk_size)
     cache->by_reference = true;
     cache->identity.size = size;
     cache->entries_count = (uint32_t)afpa_walk_entries(size, chunk_size);
-    ck_assert_uint_le(cache->entries_count, FAKE_ENTRIES_MAX);
+    CHECK_THAT(cache->entries_count <= FAKE_ENTRIES_MAX);
     cache->entries = calloc(cache->entries_count, sizeof(*cache->entries));
     cache->zone = malloc(sizeof(*cache->zone));
     cache->zone->chunk_size = chunk_size;
@@ -33,8 +33,8 @@ void fake_cache_begin(fake_cache_t *cache, uint64_t size, uint32_t chunk_size)
 
 void fake_cache_end(fake_cache_t *cache)
 {
-    ck_assert_uint_eq(cache->pins, 0);
-    ck_assert_uint_eq(cache->refs, 0);
+    CHECK_THAT(cache->pins == 0);
+    CHECK_THAT(cache->refs == 0);
     for (uint32_t i = 0; i < cache->entries_count; i++)
         free(cache->entries[i].memory);
     for (size_t i = 0; i < cache->graves; i++)
@@ -116,7 +116,7 @@ const afpa_identity_t *afpa_ref_identity(const afpa_ref_t *ref)
 void afpa_cache_release(afpa_ref_t *ref)
 {
     if (ref->cache) {
-        ck_assert_uint_gt(ref->cache->refs, 0);
+        CHECK_THAT(ref->cache->refs > 0);
         ref->cache->refs--;
     }
     ref->cache = NULL;
@@ -139,8 +139,8 @@ afpa_status_t afpa_cache_pin(const afpa_ref_t *ref, uint32_t index, afpa_pin_mod
     fake_cache_t *cache = ref->cache;
     fake_entry_t *entry;
 
-    ck_assert_ptr_nonnull(cache);
-    ck_assert_uint_lt(index, cache->entries_count);
+    CHECK_THAT(cache);
+    CHECK_THAT(index < cache->entries_count);
     extent->cache = NULL;
     entry = &cache->entries[index];
     if (!entry->in_memory)
@@ -167,14 +167,14 @@ void afpa_cache_unpin(afpa_extent_t *extent)
     extent->cache = NULL;
     if (!cache)
         return;
-    ck_assert_uint_gt(cache->pins, 0);
+    CHECK_THAT(cache->pins > 0);
     cache->pins--;
     if (extent->entry == NO_ENTRY) {
         memory_bury(cache, (char *)(uintptr_t)extent->data, extent->length);
         return;
     }
     entry = &cache->entries[extent->entry];
-    ck_assert_uint_gt(entry->pins, 0);
+    CHECK_THAT(entry->pins > 0);
     if (--entry->pins == 0) {
         memory_bury(cache, entry->memory, extent->length);
         entry->memory = NULL;
@@ -185,9 +185,9 @@ afpa_status_t afpa_cache_fill(const afpa_ref_t *ref, uint32_t index, uint32_t co
 {
     fake_cache_t *cache = ref->cache;
 
-    ck_assert_msg(cache && cache->refs > 0, "fill of an object that is not held");
-    ck_assert_uint_lt(index, cache->entries_count);
-    ck_assert_uint_gt(count, 0);
+    CHECK_THAT(cache && cache->refs > 0);
+    CHECK_THAT(index < cache->entries_count);
+    CHECK_THAT(count > 0);
     cache->fills++;
     if (cache->fail_at > 0 && cache->fills >= cache->fail_at)
         return cache->fail_status;
@@ -206,7 +206,7 @@ afpa_status_t afpa_cache_read(const afpa_ref_t *ref, uint32_t index, afpa_extent
 {
     fake_cache_t *cache = ref->cache;
 
-    ck_assert_msg(cache && cache->refs > 0, "read of an object that is not held");
+    CHECK_THAT(cache && cache->refs > 0);
     extent->cache = NULL;
     cache->reads++;
     if (cache->read_status != AFPA_OK)
@@ -225,7 +225,7 @@ static afpa_status_t on_submit(afpa_executor_t *executor, afpa_job_t *job)
 
     if (fake->full)
         return AFPA_NO_SPACE;
-    ck_assert_msg(!fake->queued, "two jobs of one machine at once");
+    CHECK_THAT(!fake->queued);
     fake->submitted++;
     fake->queued = job;
     if (fake->at_once)

@@ -2,11 +2,11 @@
  *
  * See fake_transport.h.
  */
-#include <check.h>
 #include <string.h>
 
 #include <afpa/send.h>
 
+#include "check_main.h"
 #include "fake_cache.h"
 #include "fake_transport.h"
 
@@ -30,7 +30,8 @@ static void look(const fake_transport_t *transport, const char *data, size_t len
 
         if (transport->blank && position >= transport->header_length)
             return;
-        ck_assert_msg(data[i] == expected(transport, position), "wrong byte at %llu of the reply", (unsigned long long)position);
+        if (data[i] != expected(transport, position))
+            ck_abort_msg("wrong byte at %llu of the reply", (unsigned long long)position);
     }
 }
 
@@ -61,7 +62,7 @@ static void accept(fake_transport_t *transport, const afpa_piece_t *piece, size_
 {
     size_t at = (transport->first + transport->count++) % FAKE_RUNS_MAX;
 
-    ck_assert_uint_le(transport->count, FAKE_RUNS_MAX);
+    CHECK_THAT(transport->count <= FAKE_RUNS_MAX);
     transport->runs[at].data = piece->data;
     transport->runs[at].length = bytes;
     transport->accepted += bytes;
@@ -72,13 +73,13 @@ static void examine(const fake_transport_t *transport, const afpa_piece_t *piece
 {
     uint64_t total = transport->header_length + transport->bytes;
 
-    ck_assert_ptr_nonnull(piece->data);
-    ck_assert_uint_gt(piece->length, 0);
-    ck_assert_uint_le(transport->accepted + piece->length, total);
-    ck_assert_int_eq(piece->last, transport->accepted + piece->length == total);
+    CHECK_THAT(piece->data);
+    CHECK_THAT(piece->length > 0);
+    CHECK_THAT(transport->accepted + piece->length <= total);
+    CHECK_THAT(piece->last == (transport->accepted + piece->length == total));
     if (piece->by_reference) {
-        ck_assert_uint_ge(transport->accepted, transport->header_length);
-        ck_assert_uint_eq(piece->file_offset, FAKE_FILE_BASE + transport->offset + transport->accepted - transport->header_length);
+        CHECK_THAT(transport->accepted >= transport->header_length);
+        CHECK_THAT(piece->file_offset == FAKE_FILE_BASE + transport->offset + transport->accepted - transport->header_length);
     }
 }
 
@@ -95,7 +96,7 @@ static afpa_status_t on_send(afpa_transport_t *base, afpa_send_t *send, const af
     fake_answer_t answer;
 
     examine(transport, piece);
-    ck_assert_uint_eq(transport->disconnects, 0);
+    CHECK_THAT(transport->disconnects == 0);
     transport->sends++;
     transport->references += piece->by_reference;
     answer = answer_next(transport);

@@ -9,7 +9,7 @@
 #include <afpa/transport.h>
 
 #define FAKE_ALL SIZE_MAX
-#define FAKE_RUNS_MAX 4096
+#define FAKE_RUNS_MAX 16384
 
 typedef struct fake_transport fake_transport_t;
 

@@ -3,13 +3,22 @@
 # add tests/check_X to suites, and a line tests_check_X_SOURCES if it has more than the one file.
 suites = \
 	tests/check_chunk \
+	tests/check_completion \
 	tests/check_fresh \
-	tests/check_segment
+	tests/check_segment \
+	tests/check_send \
+	tests/check_send_abort
 
 fixture = tests/fixture.c tests/fixture.h tests/check_main.h
+# In place of cache.c, which the linker then leaves out.
+fakes = tests/fake_cache.c tests/fake_cache.h tests/fake_transport.c tests/fake_transport.h tests/send_rig.c tests/send_rig.h \
+	tests/check_main.h
 tests_check_chunk_SOURCES = tests/check_chunk.c tests/child.h $(fixture)
+tests_check_completion_SOURCES = tests/check_completion.c $(fakes)
 tests_check_fresh_SOURCES = tests/check_fresh.c $(fixture)
 tests_check_segment_SOURCES = tests/check_segment.c $(fixture)
+tests_check_send_SOURCES = tests/check_send.c $(fakes)
+tests_check_send_abort_SOURCES = tests/check_send_abort.c $(fakes)
 
 # -iquote, not -I: <assert.h> has to remain the system's.
 AM_CPPFLAGS += -iquote $(srcdir)/libafpa
