@@ -54,6 +54,11 @@ afpa__lock_result_t afpa__lock_timed(afpa__lock_t *lock, unsigned ms)
 
     clock_gettime(CLOCK_REALTIME, &until);
     until.tv_sec += ms / 1000;
+    until.tv_nsec += (long)(ms % 1000) * 1000000;
+    if (until.tv_nsec >= 1000000000) {
+        until.tv_nsec -= 1000000000;
+        until.tv_sec++;
+    }
     rc = pthread_mutex_timedlock(&lock->mutex, &until);
     return rc == 0 || rc == EOWNERDEAD ? taken(lock, rc) : AFPA__LOCK_BUSY;
 }
