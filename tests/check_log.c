@@ -14,7 +14,7 @@
 #include "log.h"
 
 #define THREADS 4
-#define LINES 500
+#define LINES 5000
 
 typedef struct heard {
     pthread_mutex_t lock;
