@@ -196,8 +196,7 @@ static bool entry_pin(const afpa_ref_t *ref, uint32_t entry)
 
     if (entry != ref->object) {
         word = atomic_load_explicit(&ledger->segment->entries[entry].word, memory_order_acquire);
-        if (afpa__word_state(word) != AFPA__PINNED ||
-            !afpa__pin_take(ledger, entry, afpa__word_generation(word), AFPA__PIN_ONE))
+        if (afpa__word_state(word) != AFPA__PINNED || !afpa__pin_take(ledger, entry, afpa__word_generation(word), AFPA__PIN_ONE))
             return false;
     }
     afpa__assert(afpa__pin_raise(ledger, ref->object, AFPA__PIN_ONE)); /* the ref has opened that window */
@@ -375,7 +374,8 @@ static afpa_status_t open_new(afpa_cache_t *cache, uint64_t hash, const char *pa
     status = afpa__file_open(path, &fd, &identity, why);
     if (status != AFPA_OK)
         return status;
-    status = admit(cache, policy, hash, &identity, why) ? object_for(cache, hash, path, len, &identity, object, why) : AFPA_DECLINED;
+    status =
+        admit(cache, policy, hash, &identity, why) ? object_for(cache, hash, path, len, &identity, object, why) : AFPA_DECLINED;
     if (status == AFPA_OK)
         status = first_fill(cache, *object, fd, why);
     close(fd);
@@ -450,23 +450,32 @@ static bool is_pinned(const afpa_ref_t *ref, uint32_t index)
     return index == 0 || (entry != AFPA_NONE && afpa__word_state(atomic_load(&s->entries[entry].word)) == AFPA__PINNED);
 }
 
+/* Reading ahead may not take chunks from objects in use, above all not from this one. */
+static void read_ahead(const afpa_ref_t *ref, uint32_t from, uint32_t to, int fd)
+{
+    for (uint32_t index = from; index < to; index++)
+        if (afpa__fill_entry(ref->cache, ref->object, index, fd, AFPA__EVICT_OBJECTS) != AFPA_OK)
+            break;
+}
+
 afpa_status_t afpa_cache_fill(const afpa_ref_t *ref, uint32_t index, uint32_t count)
 {
-    uint32_t entries = object_of(ref)->entries;
+    uint32_t entries = object_of(ref)->entries, end = count < entries - index ? index + count : entries, next = index;
     afpa_status_t status;
     int fd;
 
     afpa__assert(index < entries && count > 0);
-    if (is_pinned(ref, index))
+    while (next < end && is_pinned(ref, next))
+        next++;
+    if (next == end)
         return AFPA_OK;
     status = reopen(ref, &fd);
     if (status != AFPA_OK)
-        return status;
-    status = fill_or_reap(ref->cache, ref->object, index, fd);
-    /* Reading ahead may not take chunks from objects in use, above all not from this one. */
-    for (uint32_t next = index + 1; status == AFPA_OK && next < entries && next - index < count; next++)
-        if (afpa__fill_entry(ref->cache, ref->object, next, fd, AFPA__EVICT_OBJECTS) != AFPA_OK)
-            break;
+        return next > index ? AFPA_OK : status;
+    if (next == index)
+        status = fill_or_reap(ref->cache, ref->object, next++, fd);
+    if (status == AFPA_OK)
+        read_ahead(ref, next, end, fd);
     close(fd);
     if (status == AFPA_CHANGED || status == AFPA_IO_ERROR)
         afpa__fresh_retire(ref->cache, ref->object);

@@ -118,7 +118,8 @@ void afpa_cache_count(afpa_cache_t *cache, afpa_counter_t counter);
 afpa_status_t afpa_cache_open(afpa_cache_t *cache, const char *path, size_t len, const afpa_policy_t *policy, afpa_ref_t *ref,
                               afpa_counter_t *why, bool *fresh);
 
-/* Reads entries [index, index + count) of a held object that are not in memory yet; count is cut to the pin array.
+/* Reads entries [index, index + count) of a held object that are not in memory yet; count is cut to the pin array.  The status is
+ * that of entry `index`; the others are read ahead, as far as there is room that nobody uses.
  * AFPA_OK        entry `index` was pinned when this was written down; it may have been evicted again: pin, and on AFPA_EMPTY fill anew.
  * AFPA_CHANGED, AFPA_IO_ERROR, AFPA_NO_SPACE  the reply is cut, or the server serves by itself if nothing was sent yet. */
 afpa_status_t afpa_cache_fill(const afpa_ref_t *ref, uint32_t index, uint32_t count);
