@@ -13,7 +13,7 @@
 #include "stats.h"
 
 #define THREADS 4
-#define ROUNDS 20000u
+#define ROUNDS 100000u
 
 /* ---- names ---- */
 
@@ -201,8 +201,11 @@ START_TEST(large_numbers)
 }
 END_TEST
 
+static pthread_barrier_t together;
+
 static void *count_many(void *cache)
 {
+    pthread_barrier_wait(&together);
     for (unsigned i = 0; i < ROUNDS; i++)
         afpa_cache_count(cache, i % 2 ? AFPA_COUNTER_PIPELINE_HITS : AFPA_COUNTER_MISSES);
     return NULL;
@@ -215,6 +218,7 @@ START_TEST(many_threads)
     fixture_t f;
 
     fixture_begin(&f, 4 << 20);
+    pthread_barrier_init(&together, NULL, THREADS);
     for (unsigned i = 0; i < THREADS; i++)
         ck_assert_int_eq(pthread_create(&threads[i], NULL, count_many, f.cache), 0);
     for (unsigned i = 0; i < 50; i++) {
@@ -226,6 +230,7 @@ START_TEST(many_threads)
     }
     for (unsigned i = 0; i < THREADS; i++)
         pthread_join(threads[i], NULL);
+    pthread_barrier_destroy(&together);
     ck_assert_uint_eq(fixture_counter(&f, AFPA_COUNTER_PIPELINE_HITS), THREADS * ROUNDS / 2);
     ck_assert_uint_eq(fixture_counter(&f, AFPA_COUNTER_MISSES), THREADS * ROUNDS / 2 + 50);
     fixture_end(&f);
