@@ -456,7 +456,7 @@ static child_result_t few_threads(void *arg)
     CHILD_NEED(pool == NULL && errno == EAGAIN);
     CHILD_NEED(threads_become(1));
     for (unsigned tries = 0; !pool && tries < 200; tries++, usleep(10000)) /* those that ended are counted a little longer */
-        pool = afpa_executor_pthread(2, 4);
+        pool = afpa_executor_pthread(1, 4);
     CHILD_NEED(pool && pool->submit(pool, &t.job) == AFPA_OK);
     afpa_executor_close(&pool);
     CHILD_NEED(t.runs == 1);
