@@ -133,6 +133,7 @@ START_TEST(killed_with_everything)
     ck_assert_str_eq(line, expected);
     ck_assert_uint_eq(row_sum(s, 1), 0);
     ck_assert(s->owners[1].used == 0 && s->owners[1].pid == 0);
+    ck_assert_uint_eq(s->owners[1].counters[AFPA_COUNTER_PIPELINE_HITS], 0);
     ck_assert_uint_eq(afpa__pin_hits(s, object) + (uint64_t)s->objects[object].hits, hits);
     ck_assert_uint_eq(atomic_load(&s->entries[entry].word), afpa__word(AFPA__EMPTY, 0, generation + 1));
     ck_assert_uint_eq(s->entries[entry].chunk, AFPA_NONE);
@@ -162,11 +163,14 @@ START_TEST(slot_of_a_dead_process)
     load_first_chunk(&f, "big", 4 * FIXTURE_CHUNK);
     pid = child_start(do_everything_and_stay, b);
     board_wait(b, 1);
+    ck_assert_int_eq(afpa_cache_purge(f.cache, fixture_path(&f, "big"), strlen(fixture_path(&f, "big"))), AFPA_OK);
     end(pid);
     ck_assert_int_eq(afpa__owner_take(f.segment, f.path, "heir", &fd, &slot, &error), AFPA_OK);
     ck_assert_uint_eq(slot, 1);
     ck_assert_uint_eq(row_sum(f.segment, 1), 0);
     ck_assert_uint_eq(fixture_pins(&f), 0);
+    ck_assert_uint_eq(f.segment->space->draining, AFPA_NONE);
+    ck_assert_uint_eq(f.segment->space->bytes_used, 0);
     ck_assert_uint_eq(fixture_counter(&f, AFPA_COUNTER_REAPED), 1);
     ck_assert_uint_eq(f.segment->owners[1].pid, (uint32_t)getpid());
     afpa__owner_release(f.segment, fd, slot);
