@@ -223,7 +223,7 @@ static void *read_keys(void *arg)
     uint64_t random = 99 + t->number;
     char key[64];
 
-    while (!atomic_load(t->over)) {
+    for (unsigned i = 0; i < 1000 || !atomic_load(t->over); i++) {
         unsigned number = (unsigned)check_below(&random, KEYS * WRITERS), steady = (unsigned)check_below(&random, STEADY);
 
         key_of(key, sizeof(key), number);
