@@ -44,7 +44,9 @@ typedef struct candidate {
     const char *path;
     afpa__layout_t wanted, found;
     int fd;
-    bool made; /* by this call */
+    bool made;        /* by this call */
+    uid_t user;       /* who is to own it … */
+    bool to_be_given; /* … but does not yet */
 } candidate_t;
 
 static afpa_status_t fail(afpa_error_t *error, afpa_status_t status, const char *format, ...)
@@ -124,13 +126,35 @@ static void options_path(const afpa_zone_options_t *o, char *path, size_t room)
         snprintf(path, room, "%s/%s%s", AFPA_ZONE_DIR, AFPA_ZONE_PREFIX, o->name);
 }
 
+/* The folder of an absolute path. */
+static void folder_of(const char *path, char *folder, size_t size)
+{
+    char *slash;
+
+    snprintf(folder, size, "%s", path);
+    slash = strrchr(folder, '/');
+    if (slash)
+        slash[slash == folder] = 0;
+}
+
+static bool folder_same(const char *path_a, const char *path_b)
+{
+    char a[AFPA_PATH_MAX], b[AFPA_PATH_MAX];
+    struct stat st_a, st_b;
+
+    folder_of(path_a, a, sizeof(a));
+    folder_of(path_b, b, sizeof(b));
+    return stat(a, &st_a) == 0 && stat(b, &st_b) == 0 && st_a.st_dev == st_b.st_dev && st_a.st_ino == st_b.st_ino;
+}
+
 bool afpa_zone_options_same_file(const afpa_zone_options_t *a, const afpa_zone_options_t *b)
 {
     char path_a[AFPA_PATH_MAX], path_b[AFPA_PATH_MAX];
 
     options_path(a, path_a, sizeof(path_a));
     options_path(b, path_b, sizeof(path_b));
-    return strcmp(path_a, path_b) == 0;
+    return strcmp(path_a, path_b) == 0 ||
+           (strcmp(basename(path_a), basename(path_b)) == 0 && folder_same(path_a, path_b));
 }
 
 static afpa_status_t options_check(const afpa_zone_options_t *o, candidate_t *c, char *path, size_t room, afpa_error_t *error)
@@ -140,6 +164,8 @@ static afpa_status_t options_check(const afpa_zone_options_t *o, candidate_t *c,
 
     if (!name_valid(name))
         return fail(error, AFPA_INVALID, "zone \"%s\": a name has 1 to %d letters, digits, '-', '_' or '.'", name, AFPA_ZONE_NAME_MAX);
+    if (o->path && o->path[0] != '/')
+        return fail(error, AFPA_INVALID, "zone \"%s\": the path \"%s\" must be absolute", name, o->path);
     if (o->path && strlen(o->path) >= room)
         return fail(error, AFPA_INVALID, "zone \"%s\": the path is too long", name);
     options_path(o, path, room);
@@ -148,18 +174,10 @@ static afpa_status_t options_check(const afpa_zone_options_t *o, candidate_t *c,
                     name, (unsigned long long)o->size, chunk, AFPA_ZONE_SIZE_MIN);
     c->options = o;
     c->path = path;
+    c->user = o->uid == (uid_t)-1 ? geteuid() : o->uid;
     c->fd = -1;
     c->made = false;
     return AFPA_OK;
-}
-
-static void folder_of(const candidate_t *c, char *folder, size_t size)
-{
-    char *slash;
-
-    snprintf(folder, size, "%s", c->path);
-    slash = strrchr(folder, '/');
-    slash[slash == folder] = 0;
 }
 
 /* The folder must be on tmpfs: on a disk every page could have to be written back, and a hit could wait for the disk. */
@@ -168,7 +186,7 @@ static afpa_status_t folder_check(const candidate_t *c, afpa_error_t *error)
     char folder[AFPA_PATH_MAX];
     struct statfs fs;
 
-    folder_of(c, folder, sizeof(folder));
+    folder_of(c->path, folder, sizeof(folder));
     if (statfs(folder, &fs) != 0)
         return fail(error, AFPA_INVALID, "zone \"%s\": %s: %s", c->options->name, folder, strerror(errno));
     if (fs.f_type != TMPFS_MAGIC)
@@ -188,26 +206,38 @@ static unsigned living_owners(int fd)
     return living;
 }
 
-/* Nobody else may be able to write the file, or could have planted it. */
-static afpa_status_t rights_check(const candidate_t *c, afpa_error_t *error)
+/* Nobody else may be able to write the file, or could have planted it.  AFPA_NOT_FOUND: somebody could, and has it open perhaps;
+ * it is to be replaced. */
+static afpa_status_t rights_judge(candidate_t *c, afpa_error_t *error)
 {
-    uid_t wanted = c->options->uid == (uid_t)-1 ? geteuid() : c->options->uid;
     struct stat st;
 
+    c->to_be_given = false;
     if (fstat(c->fd, &st) != 0 || !S_ISREG(st.st_mode))
         return fail(error, AFPA_INVALID, "zone \"%s\": %s is not a regular file", c->options->name, c->path);
     if (st.st_mode & (S_IWGRP | S_IWOTH))
         return fail(error, AFPA_INVALID, "zone \"%s\": %s may be written by others (mode %03o); remove it", c->options->name, c->path,
                     st.st_mode & 0777);
-    if (st.st_uid == wanted)
+    if (st.st_uid == c->user)
         return AFPA_OK;
-    if (living_owners(c->fd) > 0 || (st.st_uid != 0 && st.st_uid != geteuid() && geteuid() != 0))
+    c->to_be_given = st.st_uid == 0 || st.st_uid == geteuid();
+    if (living_owners(c->fd) > 0 || (!c->to_be_given && geteuid() != 0))
         return fail(error, AFPA_INVALID, "zone \"%s\": %s belongs to user %d, but the processes of this server run as user %d",
-                    c->options->name, c->path, (int)st.st_uid, (int)wanted);
-    if (fchown(c->fd, wanted, c->options->gid) != 0)
-        return fail(error, AFPA_INVALID, "zone \"%s\": %s: cannot be given to user %d: %s", c->options->name, c->path, (int)wanted,
-                    strerror(errno));
-    return AFPA_OK;
+                    c->options->name, c->path, (int)st.st_uid, (int)c->user);
+    if (c->to_be_given)
+        return AFPA_OK;
+    snprintf(error->text, sizeof(error->text), "%s: belonged to user %d", c->path, (int)st.st_uid);
+    return AFPA_NOT_FOUND;
+}
+
+static afpa_status_t rights_check(candidate_t *c, afpa_error_t *error)
+{
+    afpa_status_t status = rights_judge(c, error);
+
+    if (status == AFPA_OK && c->to_be_given && fchown(c->fd, c->user, c->options->gid) != 0)
+        return fail(error, AFPA_INVALID, "zone \"%s\": %s: cannot be given to user %d: %s", c->options->name, c->path,
+                    (int)c->user, strerror(errno));
+    return status;
 }
 
 /* ---- making ---- */
@@ -271,13 +301,24 @@ static afpa_status_t adopt(candidate_t *c, afpa_zone_t *zone, afpa_error_t *erro
     return AFPA_NOT_FOUND;
 }
 
+/* O_CREAT only where there is no file: with it, fs.protected_regular would keep root out of a segment in /dev/shm that was given
+ * to the server's user. */
+static int open_or_create(const char *path)
+{
+    int fd = open(path, O_RDWR | O_NOFOLLOW | O_CLOEXEC | O_NONBLOCK);
+
+    return fd < 0 && errno == ENOENT ? open(path, O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600) : fd;
+}
+
 /* Opens the file, and takes the creation lock on the one that is under the name then. */
 static afpa_status_t file_open(candidate_t *c, afpa_error_t *error)
 {
     struct stat st, now;
 
     for (unsigned tries = 0; tries < 100; tries++) {
-        c->fd = open(c->path, O_RDWR | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0600);
+        c->fd = open_or_create(c->path);
+        if (c->fd < 0 && errno == EEXIST) /* somebody was quicker */
+            continue;
         if (c->fd < 0)
             return fail(error, AFPA_INVALID, "zone \"%s\": %s: %s", c->options->name, c->path, strerror(errno));
         if (!afpa__owner_lock_creation(c->fd) || fstat(c->fd, &st) != 0) {
@@ -292,6 +333,7 @@ static afpa_status_t file_open(candidate_t *c, afpa_error_t *error)
     }
     if (c->fd >= 0)
         close(c->fd);
+    c->fd = -1;
     return AFPA_INVALID;
 }
 
@@ -301,11 +343,10 @@ static afpa_status_t settle(candidate_t *c, afpa_zone_t *zone, afpa_error_t *err
     afpa_status_t status = rights_check(c, error);
     struct stat st;
 
-    if (status != AFPA_OK)
-        return status;
-    if (fstat(c->fd, &st) == 0 && st.st_size == 0)
+    if (status == AFPA_OK && fstat(c->fd, &st) == 0 && st.st_size == 0)
         return make(c, &zone->segment, error);
-    status = adopt(c, zone, error);
+    if (status == AFPA_OK)
+        status = adopt(c, zone, error);
     if (status != AFPA_NOT_FOUND)
         return status;
     afpa__log(AFPA_LOG_WARN, "zone \"%s\": %s; replaced by an empty one", c->options->name, error->text);
@@ -393,7 +434,7 @@ afpa_status_t afpa_zone_open(const afpa_zone_options_t *options, afpa_zone_t **o
 
 afpa_status_t afpa_zone_check(const afpa_zone_options_t *options, afpa_error_t *error)
 {
-    char path[AFPA_PATH_MAX];
+    char path[AFPA_PATH_MAX], folder[AFPA_PATH_MAX];
     afpa_error_t ignored;
     candidate_t c;
     afpa_status_t status = options_check(options, &c, path, sizeof(path), error);
@@ -404,16 +445,17 @@ afpa_status_t afpa_zone_check(const afpa_zone_options_t *options, afpa_error_t *
         return status;
     c.fd = open(path, O_RDWR | O_NOFOLLOW | O_CLOEXEC);
     if (c.fd < 0 && errno == ENOENT) {
-        char folder[AFPA_PATH_MAX];
-
-        folder_of(&c, folder, sizeof(folder));
+        folder_of(path, folder, sizeof(folder));
         if (faccessat(AT_FDCWD, folder, W_OK | X_OK, AT_EACCESS) == 0)
             return AFPA_OK;
     }
     if (c.fd < 0)
         return fail(error, AFPA_INVALID, "zone \"%s\": %s: %s", options->name, path, strerror(errno));
-    if (afpa__segment_examine(c.fd, path, &c.found, &ignored) == AFPA_OK && living_owners(c.fd) > 0 &&
-        (c.found.size != c.wanted.size || c.found.chunk_size != c.wanted.chunk_size))
+    status = rights_judge(&c, error);
+    if (status == AFPA_NOT_FOUND)
+        status = AFPA_OK; /* would be replaced, as one of another size that nobody uses */
+    else if (status == AFPA_OK && afpa__segment_examine(c.fd, path, &c.found, &ignored) == AFPA_OK && living_owners(c.fd) > 0 &&
+             (c.found.size != c.wanted.size || c.found.chunk_size != c.wanted.chunk_size))
         status = fail(error, AFPA_IN_USE, "zone \"%s\": %s is in use with size %llu and chunk %u; stop its servers to change it",
                       options->name, path, (unsigned long long)c.found.size, c.found.chunk_size);
     close(c.fd);
