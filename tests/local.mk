@@ -3,22 +3,58 @@
 # add tests/check_X to suites, and a line tests_check_X_SOURCES if it has more than the one file.
 suites = \
 	tests/check_chunk \
+	tests/check_clock \
 	tests/check_completion \
+	tests/check_evict \
+	tests/check_executor \
 	tests/check_fresh \
+	tests/check_index \
+	tests/check_index_writers \
+	tests/check_key \
+	tests/check_lock \
+	tests/check_log \
+	tests/check_object \
+	tests/check_options \
+	tests/check_owner \
+	tests/check_owner_death \
+	tests/check_pin \
 	tests/check_segment \
 	tests/check_send \
-	tests/check_send_abort
+	tests/check_send_abort \
+	tests/check_space \
+	tests/check_stats \
+	tests/check_status \
+	tests/check_walk \
+	tests/check_zone
 
 fixture = tests/fixture.c tests/fixture.h tests/check_main.h
 # In place of cache.c, which the linker then leaves out.
 fakes = tests/fake_cache.c tests/fake_cache.h tests/fake_transport.c tests/fake_transport.h tests/send_rig.c tests/send_rig.h \
 	tests/check_main.h
 tests_check_chunk_SOURCES = tests/check_chunk.c tests/child.h $(fixture)
+tests_check_clock_SOURCES = tests/check_clock.c tests/child.h $(fixture)
 tests_check_completion_SOURCES = tests/check_completion.c $(fakes)
+tests_check_evict_SOURCES = tests/check_evict.c $(fixture)
+tests_check_executor_SOURCES = tests/check_executor.c tests/child.h $(fixture)
 tests_check_fresh_SOURCES = tests/check_fresh.c $(fixture)
+tests_check_index_SOURCES = tests/check_index.c tests/index_records.h $(fixture)
+tests_check_index_writers_SOURCES = tests/check_index_writers.c tests/child.h tests/index_records.h $(fixture)
+tests_check_key_SOURCES = tests/check_key.c $(fixture)
+tests_check_lock_SOURCES = tests/check_lock.c tests/child.h $(fixture)
+tests_check_log_SOURCES = tests/check_log.c $(fixture)
+tests_check_object_SOURCES = tests/check_object.c $(fixture)
+tests_check_options_SOURCES = tests/check_options.c $(fixture)
+tests_check_owner_SOURCES = tests/check_owner.c tests/owner_board.h tests/child.h $(fixture)
+tests_check_owner_death_SOURCES = tests/check_owner_death.c tests/owner_board.h tests/child.h $(fixture)
+tests_check_pin_SOURCES = tests/check_pin.c tests/child.h $(fixture)
 tests_check_segment_SOURCES = tests/check_segment.c $(fixture)
 tests_check_send_SOURCES = tests/check_send.c $(fakes)
 tests_check_send_abort_SOURCES = tests/check_send_abort.c $(fakes)
+tests_check_space_SOURCES = tests/check_space.c tests/child.h $(fixture)
+tests_check_stats_SOURCES = tests/check_stats.c tests/child.h $(fixture)
+tests_check_status_SOURCES = tests/check_status.c $(fixture)
+tests_check_walk_SOURCES = tests/check_walk.c $(fixture)
+tests_check_zone_SOURCES = tests/check_zone.c tests/child.h $(fixture)
 
 # -iquote, not -I: <assert.h> has to remain the system's.
 AM_CPPFLAGS += -iquote $(srcdir)/libafpa

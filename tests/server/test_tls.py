@@ -123,6 +123,8 @@ def curl(url, where, *more):
     assert run.returncode == 0, f"curl: exit {run.returncode}: {run.stderr}"
     data = body.read_bytes() if body.exists() else b""
     body.unlink(missing_ok=True)
+    if "--head" in more:
+        data = b""  # curl writes the header once more where the body goes
     return run.stdout, re.sub(r"(?im)^date: .*\n", "", head.read_text()), data
 
 
