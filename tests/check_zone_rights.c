@@ -9,6 +9,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <grp.h>
 #include <sys/stat.h>
 #include <sys/statvfs.h>
 
@@ -114,6 +115,7 @@ static child_result_t given_to_the_user(void *arg)
 
     if (geteuid() != 0)
         return CHILD_SKIP;
+    CHILD_NEED(setgroups(1, (gid_t[]){SOMEBODY}) == 0);
     CHILD_NEED(chmod(p->dir, 01777) == 0); /* as /dev/shm, with all that fs.protected_regular makes of it */
     p->options.uid = p->options.gid = NOBODY;
     CHILD_NEED(try_open(p, &error) == AFPA_OK && owner_is(p, NOBODY));
