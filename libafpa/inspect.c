@@ -214,7 +214,7 @@ afpa_status_t afpa_inspect_entry(afpa_zone_t *zone, uint32_t object, uint32_t in
     const afpa__entry_shared_t *e = afpa__entry_at(s, number);
     uint64_t word;
 
-    if (!e)
+    if (!e || atomic_load(&s->objects[object].phase) == AFPA__PHASE_FREE)
         return AFPA_NOT_FOUND;
     word = atomic_load(&e->word);
     memset(info, 0, sizeof(*info));

@@ -251,6 +251,52 @@ static void check_chunks(check_t *c)
                 (unsigned long long)is->bytes_cached, (unsigned long long)should->bytes_used, (unsigned long long)c->bytes_cached);
 }
 
+/* Numbers the chunks of one list. */
+static void mark_list(check_t *c, const afpa__segment_t *s, uint32_t head, uint16_t number, uint16_t *list_of)
+{
+    uint32_t previous = AFPA_NONE;
+
+    for (uint32_t at = head; at != AFPA_NONE; previous = at, at = s->chunks[at].next) {
+        if (at >= s->layout.chunks || list_of[at] || s->chunks[at].previous != previous) {
+            problem(c, "chunk list %u: leads out of the table, in a circle or onto another", number);
+            return;
+        }
+        list_of[at] = number;
+    }
+}
+
+static void mark_lists(check_t *c, const afpa__segment_t *s, uint16_t *list_of)
+{
+    uint16_t number = 1;
+
+    mark_list(c, s, s->space->free_chunk, number++, list_of);
+    for (uint32_t i = 0; i < AFPA_CLASSES; i++)
+        mark_list(c, s, s->space->slots[i], number++, list_of);
+    for (uint32_t i = 0; i <= AFPA_UNITS; i++)
+        mark_list(c, s, s->space->runs[i], number++, list_of);
+}
+
+static void check_chunk_lists(check_t *c)
+{
+    uint32_t chunks = c->s->layout.chunks;
+    uint16_t *is = calloc(chunks, 2 * sizeof(*is)), *should = is + chunks;
+
+    if (!is) {
+        problem(c, "out of memory");
+        return;
+    }
+    afpa__chunk_relist(&c->copy);
+    mark_lists(c, c->s, is);
+    mark_lists(c, &c->copy, should);
+    for (uint32_t i = 0; i < chunks; i++)
+        if (is[i] != should[i])
+            problem(c, "chunk %u: is in list %u, belongs in %u", i, is[i], should[i]);
+    if (c->s->space->free_chunks != c->copy.space->free_chunks)
+        problem(c, "%llu chunks are free, %llu counted", (unsigned long long)c->copy.space->free_chunks,
+                (unsigned long long)c->s->space->free_chunks);
+    free(is);
+}
+
 static void check_ledgers(check_t *c)
 {
     for (uint32_t slot = 0; slot < AFPA_OWNERS; slot++) {
@@ -274,6 +320,7 @@ static void check_all(check_t *c)
     check_free_lists(c);
     check_draining(c);
     check_chunks(c);
+    check_chunk_lists(c);
     check_ledgers(c);
 }
 
