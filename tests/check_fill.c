@@ -350,10 +350,10 @@ int main(void)
     check_add(suite, "compared_with_identity", compared_with_identity);
     check_add(suite, "failed", failed);
     check_add(suite, "single_flight_of_processes", single_flight_of_processes);
-    check_add(suite, "single_flight_of_threads", single_flight_of_threads);
     check_add(suite, "reader_died", reader_died);
     tcase_add_loop_test(loops, identity, 0, 8);
     tcase_add_loop_test(loops, refused, 0, CHECK_COUNT(refusals));
     suite_add_tcase(suite, loops);
+    check_add(suite, "single_flight_of_threads", single_flight_of_threads); /* last: a fork after it inherits its stacks */
     return check_main(suite);
 }

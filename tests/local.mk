@@ -2,11 +2,13 @@
 # One libcheck suite per library source; tests/check_X.c tests libafpa/X.c.  Each runs alone and beside the others:
 # add tests/check_X to suites, and a line tests_check_X_SOURCES if it has more than the one file.
 suites = \
+	tests/check_cache \
 	tests/check_chunk \
 	tests/check_clock \
 	tests/check_completion \
 	tests/check_evict \
 	tests/check_executor \
+	tests/check_fill \
 	tests/check_fresh \
 	tests/check_index \
 	tests/check_index_writers \
@@ -25,17 +27,20 @@ suites = \
 	tests/check_stats \
 	tests/check_status \
 	tests/check_walk \
-	tests/check_zone
+	tests/check_zone \
+	tests/check_zone_rights
 
 fixture = tests/fixture.c tests/fixture.h tests/check_main.h
 # In place of cache.c, which the linker then leaves out.
 fakes = tests/fake_cache.c tests/fake_cache.h tests/fake_transport.c tests/fake_transport.h tests/send_rig.c tests/send_rig.h \
 	tests/check_main.h
+tests_check_cache_SOURCES = tests/check_cache.c tests/child.h $(fixture)
 tests_check_chunk_SOURCES = tests/check_chunk.c tests/child.h $(fixture)
 tests_check_clock_SOURCES = tests/check_clock.c tests/child.h $(fixture)
 tests_check_completion_SOURCES = tests/check_completion.c $(fakes)
 tests_check_evict_SOURCES = tests/check_evict.c $(fixture)
 tests_check_executor_SOURCES = tests/check_executor.c tests/child.h $(fixture)
+tests_check_fill_SOURCES = tests/check_fill.c tests/child.h $(fixture)
 tests_check_fresh_SOURCES = tests/check_fresh.c $(fixture)
 tests_check_index_SOURCES = tests/check_index.c tests/index_records.h $(fixture)
 tests_check_index_writers_SOURCES = tests/check_index_writers.c tests/child.h tests/index_records.h $(fixture)
@@ -44,8 +49,8 @@ tests_check_lock_SOURCES = tests/check_lock.c tests/child.h $(fixture)
 tests_check_log_SOURCES = tests/check_log.c $(fixture)
 tests_check_object_SOURCES = tests/check_object.c $(fixture)
 tests_check_options_SOURCES = tests/check_options.c $(fixture)
-tests_check_owner_SOURCES = tests/check_owner.c tests/owner_board.h tests/child.h $(fixture)
-tests_check_owner_death_SOURCES = tests/check_owner_death.c tests/owner_board.h tests/child.h $(fixture)
+tests_check_owner_SOURCES = tests/check_owner.c tests/child.h tests/owner_board.h $(fixture)
+tests_check_owner_death_SOURCES = tests/check_owner_death.c tests/child.h tests/owner_board.h $(fixture)
 tests_check_pin_SOURCES = tests/check_pin.c tests/child.h $(fixture)
 tests_check_segment_SOURCES = tests/check_segment.c $(fixture)
 tests_check_send_SOURCES = tests/check_send.c $(fakes)
@@ -55,6 +60,7 @@ tests_check_stats_SOURCES = tests/check_stats.c tests/child.h $(fixture)
 tests_check_status_SOURCES = tests/check_status.c $(fixture)
 tests_check_walk_SOURCES = tests/check_walk.c $(fixture)
 tests_check_zone_SOURCES = tests/check_zone.c tests/child.h $(fixture)
+tests_check_zone_rights_SOURCES = tests/check_zone_rights.c tests/child.h $(fixture)
 
 # -iquote, not -I: <assert.h> has to remain the system's.
 AM_CPPFLAGS += -iquote $(srcdir)/libafpa
