@@ -120,6 +120,7 @@ START_TEST(check)
     const char *path;
 
     fixture_begin(&f, 4 << 20);
+    fixture_clock_stop();
     path = fixture_file(&f, "a", 100, 1);
     fixture_load(&f, "a");
     change_cases[_i].change(path);
