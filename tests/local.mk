@@ -87,6 +87,12 @@ tests_fuzz_fuzz_segment_SOURCES += tests/fuzz/replay.c
 TESTS += $(fuzz_targets)
 endif
 
+# Processes, 30 s; then threads.
+check_PROGRAMS += tests/stress/stress
+tests_stress_stress_SOURCES = tests/stress/stress.c tests/stress/stress_files.c tests/stress/stress_files.h
+TESTS += tests/stress/stress tests/stress/threads
+EXTRA_DIST += tests/stress/threads
+
 # What a script says about its cases, `cases: N passed, N failed, N skipped`, is summed up by tests/summary.
 TESTS += tests/guards tests/run-server
 AM_TESTS_ENVIRONMENT = \
