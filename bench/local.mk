@@ -1,2 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 # Measurements; `make bench` comes with the side-by-side benchmark.
+check_PROGRAMS += bench/micro_lookup
+bench_micro_lookup_SOURCES = bench/micro_lookup.c
+bench_micro_lookup_LDADD = libafpa/libafpa_internal.la
+TESTS += bench/check
+EXTRA_DIST += bench/check
