@@ -2,8 +2,8 @@
  *
  * Looking into a segment without taking part in it: no slot, no pin, no lock.
  *
- * What is shown is copied first; a record that is freed and used anew while it is copied shows as a mixture at worst, and the
- * object's generation before and after tells whether it was.  No index is followed unchecked, no loop runs longer than a table.
+ * What is shown is copied first.  A record may be freed and used anew meanwhile: its generation before and after tells, and a key
+ * that does not make the record's hash is not shown.  No index is followed unchecked, no loop runs longer than a table.
  */
 #include "config.h"
 
@@ -136,7 +136,7 @@ static bool copy_key(const afpa__segment_t *s, const afpa__object_shared_t *o, a
     memcpy(info->path, key, length);
     info->path[length] = 0;
     info->path_len = length;
-    return true;
+    return afpa__key_hash(s, info->path, length) == atomic_load(&o->hash);
 }
 
 static bool copy_object(const afpa__segment_t *s, uint32_t object, afpa_object_info_t *info)
