@@ -12,6 +12,7 @@ suites = \
 	tests/check_fresh \
 	tests/check_index \
 	tests/check_index_writers \
+	tests/check_inspect \
 	tests/check_key \
 	tests/check_lock \
 	tests/check_log \
@@ -26,6 +27,8 @@ suites = \
 	tests/check_space \
 	tests/check_stats \
 	tests/check_status \
+	tests/check_verify \
+	tests/check_verify_damage \
 	tests/check_walk \
 	tests/check_zone \
 	tests/check_zone_rights
@@ -44,6 +47,7 @@ tests_check_fill_SOURCES = tests/check_fill.c tests/child.h $(fixture)
 tests_check_fresh_SOURCES = tests/check_fresh.c $(fixture)
 tests_check_index_SOURCES = tests/check_index.c tests/index_records.h $(fixture)
 tests_check_index_writers_SOURCES = tests/check_index_writers.c tests/child.h tests/index_records.h $(fixture)
+tests_check_inspect_SOURCES = tests/check_inspect.c $(fixture)
 tests_check_key_SOURCES = tests/check_key.c $(fixture)
 tests_check_lock_SOURCES = tests/check_lock.c tests/child.h $(fixture)
 tests_check_log_SOURCES = tests/check_log.c $(fixture)
@@ -58,6 +62,8 @@ tests_check_send_abort_SOURCES = tests/check_send_abort.c $(fakes)
 tests_check_space_SOURCES = tests/check_space.c tests/child.h $(fixture)
 tests_check_stats_SOURCES = tests/check_stats.c tests/child.h $(fixture)
 tests_check_status_SOURCES = tests/check_status.c $(fixture)
+tests_check_verify_SOURCES = tests/check_verify.c tests/verify_state.h $(fixture)
+tests_check_verify_damage_SOURCES = tests/check_verify_damage.c tests/verify_state.h $(fixture)
 tests_check_walk_SOURCES = tests/check_walk.c $(fixture)
 tests_check_zone_SOURCES = tests/check_zone.c tests/child.h $(fixture)
 tests_check_zone_rights_SOURCES = tests/check_zone_rights.c tests/child.h $(fixture)
