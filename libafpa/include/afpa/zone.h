@@ -55,7 +55,8 @@ bool afpa_zone_options_same_file(const afpa_zone_options_t *a, const afpa_zone_o
 afpa_status_t afpa_zone_check(const afpa_zone_options_t *options, afpa_error_t *error);
 
 /* Makes the segment, or attaches to the one that is there and is warm at once.  A segment that is damaged, or of another
- * layout version, or of another size with no living owner, is replaced by an empty one, with a warning in the log.
+ * layout version, or of another size with no living owner, or that belonged to a user who is neither root nor `uid`, is replaced
+ * by an empty one, with a warning in the log.
  * May block (creation allocates and locks `size` bytes).  Call before forking.
  * AFPA_OK       *zone is the caller's, to be given back with afpa_zone_close().
  * AFPA_INVALID  options are wrong, or the file cannot be made or mapped: not tmpfs, no room, no permission, mlock=require refused.
