@@ -362,7 +362,7 @@ static void race_run(race_t *r)
 {
     uint64_t start = milliseconds();
 
-    while (milliseconds() - start < RACE_MS || atomic_load(&r->held) < 100)
+    while (milliseconds() - start < RACE_MS || atomic_load(&r->held) < 100 || atomic_load(&r->evicted) <= 100)
         evict_and_fill(r);
     atomic_store(&r->stop, true);
 }
