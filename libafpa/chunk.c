@@ -229,10 +229,13 @@ static bool run_alloc(afpa__segment_t *s, const shape_t *shape, uint32_t *chunk,
     uint32_t unit = 0;
 
     *chunk = run_search(s, shape, &unit);
-    if (*chunk != AFPA_NONE)
+    if (*chunk != AFPA_NONE) {
         unlist(s, *chunk);
-    else if (!chunk_start(s, AFPA__CHUNK_RUNS, 0, chunk))
-        return false;
+    } else {
+        if (!chunk_start(s, AFPA__CHUNK_RUNS, 0, chunk))
+            return false;
+        unit = 0; /* whatever the search tried last */
+    }
     s->chunks[*chunk].bitmap[0] |= run_mask(unit, shape->units);
     s->chunks[*chunk].used = (uint16_t)(s->chunks[*chunk].used + shape->units);
     relist(s, *chunk);
