@@ -64,6 +64,40 @@ START_TEST(sound_after_evictions)
 }
 END_TEST
 
+/* A chunk whose longest free run is long enough for a payload that starts on a page, but starts between two: another chunk is
+ * taken, from its beginning. */
+START_TEST(sound_with_a_run_askew)
+{
+    static const uint32_t units[] = {9, 16, 17, 22}; /* of 1 KB: all of a chunk */
+    afpa_extent_t extent;
+    char name[16];
+    afpa_ref_t ref;
+    fixture_t f;
+
+    fixture_begin(&f, ZONE);
+    for (unsigned i = 0; i < 4; i++) {
+        snprintf(name, sizeof(name), "f%u", i);
+        fixture_file(&f, name, units[i] * 1024, 1);
+    }
+    fixture_file(&f, "page", AFPA_REFERENCE_MIN, 1);
+    for (unsigned i = 0; i < 4; i++) {
+        snprintf(name, sizeof(name), "f%u", i);
+        fixture_load(&f, name);
+    }
+    for (unsigned i = 1; i < 3; i++) {
+        snprintf(name, sizeof(name), "f%u", i);
+        ck_assert_int_eq(afpa_cache_purge(f.cache, fixture_path(&f, name), strlen(fixture_path(&f, name))), AFPA_OK);
+    }
+    ref = fixture_open(&f, "page");
+    ck_assert_int_eq(afpa_cache_pin(&ref, 0, AFPA_PIN_REFERENCE, &extent), AFPA_OK);
+    ck_assert(fixture_right(&extent, "page", 1, 0) && extent.by_reference);
+    ck_assert_msg(verify(&f) == 0, "%s", said.text);
+    afpa_cache_unpin(&extent);
+    afpa_cache_release(&ref);
+    fixture_end(&f);
+}
+END_TEST
+
 /* One problem per record: the first thousand are told, all are counted. */
 START_TEST(too_many_to_tell)
 {
@@ -282,6 +316,7 @@ int main(void)
 
     check_add(suite, "sound", sound);
     check_add(suite, "sound_after_evictions", sound_after_evictions);
+    check_add(suite, "sound_with_a_run_askew", sound_with_a_run_askew);
     check_add(suite, "too_many_to_tell", too_many_to_tell);
     check_add(suite, "sound_while_in_use", sound_while_in_use);
     add_loop(suite, "content", content, CHECK_COUNT(content_cases));
