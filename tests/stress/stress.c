@@ -225,6 +225,22 @@ static void request(worker_t *w)
 
 /* ---- other things ---- */
 
+/* A file that is not there is declined, however often one asks. */
+static void request_missing(worker_t *w)
+{
+    char path[128];
+    afpa_counter_t why;
+    afpa_ref_t ref;
+
+    snprintf(path, sizeof(path), "%s/none", shared->files.dir);
+    if (afpa_cache_open(w->cache, path, strlen(path), &policy, &ref, &why, NULL) != AFPA_OK) {
+        did(A_DECLINED);
+        return;
+    }
+    wrong("found", path, 0);
+    afpa_cache_release(&ref);
+}
+
 static void change_file(worker_t *w)
 {
     static const int kinds[] = {A_REPLACED, A_IN_PLACE, A_SHORTENED, A_RECREATED};
@@ -307,8 +323,10 @@ static void step(worker_t *w)
         request(w);
     else if (what < 975)
         check_or_purge(w);
-    else if (what < 992)
+    else if (what < 990)
         change_file(w);
+    else if (what < 992)
+        request_missing(w);
     else if (what < 996)
         afpa_cache_reap(w->cache);
     else if (!threaded && what < 998)
