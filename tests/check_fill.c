@@ -7,6 +7,7 @@
 
 #include <fcntl.h>
 #include <pthread.h>
+#include <sched.h>
 #include <sys/stat.h>
 #include <time.h>
 
@@ -16,6 +17,8 @@
 #include "fill.h"
 #include "fixture.h"
 #include "object.h"
+#include "pin.h"
+#include "space.h"
 
 #define ZONE (4u << 20)
 
@@ -298,6 +301,79 @@ START_TEST(single_flight_of_threads)
 }
 END_TEST
 
+/* Two readers leave the same line at once, again and again: one of them reads, and no byte of the zone is taken twice. */
+#define ROUNDS 40000u
+
+typedef struct race {
+    fixture_t f;
+    uint32_t object, entry;
+    int fd;
+    _Atomic unsigned started, ended;
+} race_t;
+
+static void race_leg(race_t *r, unsigned round)
+{
+    for (unsigned spins = 0; atomic_load(&r->started) < round; spins++)
+        if (spins > 2000)
+            sched_yield();
+    CHECK_THAT(afpa__fill_entry(r->f.cache, r->object, 1, r->fd, AFPA__EVICT_OBJECTS) == AFPA_OK);
+}
+
+static void *race_thread(void *arg)
+{
+    race_t *r = arg;
+
+    for (unsigned round = 1; round <= ROUNDS; round++) {
+        race_leg(r, round);
+        atomic_store(&r->ended, round);
+    }
+    return NULL;
+}
+
+static void race_empty(race_t *r)
+{
+    afpa__segment_t *s = r->f.segment;
+
+    afpa__space_take(s);
+    CHECK_THAT(afpa__pin_drain(s, r->entry));
+    afpa__entry_free(s, r->entry);
+    afpa__space_release(s);
+}
+
+START_TEST(single_flight_of_two)
+{
+    race_t r = {0};
+    const char *path;
+    pthread_t thread;
+    afpa_ref_t ref;
+    uint64_t used;
+
+    fixture_begin(&r.f, ZONE);
+    path = fixture_file(&r.f, "a", FIXTURE_CHUNK + 1, 1);
+    ck_assert_int_eq(afpa_cache_open(r.f.cache, path, strlen(path), &r.f.policy, &ref, &(afpa_counter_t){0}, NULL), AFPA_OK);
+    used = r.f.segment->space->bytes_used;
+    r.object = ref.object;
+    r.entry = afpa__object_entry(r.f.segment, ref.object, 1);
+    r.fd = open(path, O_RDONLY | O_CLOEXEC);
+    ck_assert_int_eq(pthread_create(&thread, NULL, race_thread, &r), 0);
+    for (unsigned round = 1; round <= ROUNDS; round++) {
+        atomic_store(&r.started, round);
+        for (unsigned spins = 0; spins < round % 200; spins++) /* the other hears of it later than this thread does */
+            (void)atomic_load(&r.started);
+        race_leg(&r, round);
+        while (atomic_load(&r.ended) < round)
+            sched_yield();
+        race_empty(&r);
+    }
+    pthread_join(thread, NULL);
+    ck_assert_uint_eq(r.f.segment->space->bytes_used, used);
+    ck_assert_uint_eq(fixture_counter(&r.f, AFPA_COUNTER_FILLS), ROUNDS + 1);
+    close(r.fd);
+    afpa_cache_release(&ref);
+    fixture_end(&r.f);
+}
+END_TEST
+
 /* ---- a reader that died ---- */
 
 static child_result_t die_filling(void *arg)
@@ -354,6 +430,7 @@ int main(void)
     tcase_add_loop_test(loops, identity, 0, 8);
     tcase_add_loop_test(loops, refused, 0, CHECK_COUNT(refusals));
     suite_add_tcase(suite, loops);
+    check_add(suite, "single_flight_of_two", single_flight_of_two);
     check_add(suite, "single_flight_of_threads", single_flight_of_threads); /* last: a fork after it inherits its stacks */
     return check_main(suite);
 }
