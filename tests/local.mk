@@ -99,11 +99,15 @@ tests_stress_stress_SOURCES = tests/stress/stress.c tests/stress/stress_files.c 
 TESTS += tests/stress/stress tests/stress/threads
 EXTRA_DIST += tests/stress/threads
 
+# Holds objects as a server does, for the tests of afpactl.
+check_PROGRAMS += tests/hold
+tests_hold_SOURCES = tests/hold.c
+
 # What a script says about its cases, `cases: N passed, N failed, N skipped`, is summed up by tests/summary.
-TESTS += tests/guards tests/run-server
+TESTS += tests/guards tests/run-tool tests/run-server
 AM_TESTS_ENVIRONMENT = \
 	AFPA_BUILDDIR='$(abs_builddir)'; export AFPA_BUILDDIR; \
 	AFPA_SRCDIR='$(abs_srcdir)'; export AFPA_SRCDIR; \
 	PYTHON3='$(PYTHON3)'; export PYTHON3;
-EXTRA_DIST += tests/guards tests/run-server tests/summary tests/server tests/fuzz/corpus
-CLEANFILES += tests/server.xml
+EXTRA_DIST += tests/guards tests/run-pytest tests/run-tool tests/run-server tests/summary tests/server tests/tool tests/fuzz/corpus
+CLEANFILES += tests/server.xml tests/tool.xml

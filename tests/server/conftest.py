@@ -11,24 +11,16 @@ A test module that uses `pair` says how its servers are configured and what they
 CONF and OUTER (texts by kind of server, see servers.Server), SETTINGS (more arguments of Pair), tree(pair) (makes the files).
 """
 import os
-import signal
 
 import pytest
 
 os.umask(0o022)
 pytest.register_assert_rewrite("pair", "servers", "zone", "wire", "load")
 
+from limits import need, pytest_configure, pytest_runtest_call, pytest_runtest_setup, pytest_runtest_teardown  # noqa: F401
 from pair import Pair
 from servers import KINDS, missing
 from zone import AFPACTL, STOCK_ONLY
-
-TEST_SECONDS = 60
-
-
-def need(condition, reason):
-    """Skips the test, with a reason, unless the condition holds; fails it where everything has to run."""
-    if not condition:
-        (pytest.fail if os.environ.get("AFPA_REQUIRE_ALL") == "1" else pytest.skip)(reason)
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -67,37 +59,3 @@ def pair(kind, settings, request):
 @pytest.fixture(scope="session", name="need")
 def need_fixture():
     return need
-
-
-def limited(item, seconds):
-    def ring(signum, frame):
-        raise TimeoutError(f"{item.nodeid} took longer than {seconds} s")
-
-    signal.signal(signal.SIGALRM, ring)
-    signal.alarm(seconds)
-    yield
-    signal.alarm(0)
-
-
-def limit(item):
-    mark = item.get_closest_marker("seconds")
-    return mark.args[0] if mark else TEST_SECONDS
-
-
-@pytest.hookimpl(hookwrapper=True)
-def pytest_runtest_setup(item):
-    yield from limited(item, 60)
-
-
-@pytest.hookimpl(hookwrapper=True)
-def pytest_runtest_call(item):
-    yield from limited(item, limit(item))
-
-
-@pytest.hookimpl(hookwrapper=True)
-def pytest_runtest_teardown(item):
-    yield from limited(item, 60)
-
-
-def pytest_configure(config):
-    config.addinivalue_line("markers", "seconds(n): the longest this test may take")
