@@ -2,7 +2,7 @@
  *
  * A process that uses a zone as a server does, for the tests of afpactl: hold SEGMENT PATH ...
  *
- * Opens each path and pins every entry of it; a path named again is looked up, which is a hit, and held once more.
+ * Looks each path up, or loads it, and pins every entry of it; a path named again is looked up and held once more.
  * Says "held", keeps everything until standard input ends, then gives it back.
  */
 #include "config.h"
@@ -50,7 +50,14 @@ static void hold(afpa_cache_t *cache, const char *path, afpa_ref_t *ref)
     afpa_cache_count(cache, AFPA_COUNTER_MISSES);
     if (afpa_cache_open(cache, path, strlen(path), &policy, ref, &why, NULL) != AFPA_OK)
         die(path, "cannot be cached");
-    pin_all(ref, path);
+}
+
+static bool named_before(char **paths, int count, const char *path)
+{
+    for (int i = 0; i < count; i++)
+        if (strcmp(paths[i], path) == 0)
+            return true;
+    return false;
 }
 
 int main(int argc, char **argv)
@@ -64,8 +71,11 @@ int main(int argc, char **argv)
         die("usage", "hold SEGMENT PATH ...");
     if (afpa_zone_attach(argv[1], false, &zone, &error) != AFPA_OK || afpa_cache_attach(zone, "hold", &cache, &error) != AFPA_OK)
         die(argv[1], error.text);
-    for (int i = 2; i < argc; i++)
+    for (int i = 2; i < argc; i++) {
         hold(cache, argv[i], &refs[i]);
+        if (!named_before(argv + 2, i - 2, argv[i]))
+            pin_all(&refs[i], argv[i]);
+    }
     puts("held");
     fflush(stdout);
     while (getchar() != EOF)

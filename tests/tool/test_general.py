@@ -3,6 +3,7 @@
 import os
 import shutil
 import subprocess
+from pathlib import Path
 
 import pytest
 
@@ -205,10 +206,11 @@ def ruined(request, make):
     change, reason = NO_SEGMENT[request.param]
     change(segment.path)
     yield segment, reason
-    if segment.path.is_dir():
+    if segment.path.is_symlink():
+        segment.path.unlink()
+    elif segment.path.is_dir():
         segment.path.rmdir()
-    if os.path.exists(f"{segment.path}.moved"):
-        os.unlink(f"{segment.path}.moved")
+    Path(f"{segment.path}.moved").unlink(missing_ok=True)
 
 
 def test_no_segment(ruined):
