@@ -4,4 +4,4 @@ check_PROGRAMS += bench/micro_lookup
 bench_micro_lookup_SOURCES = bench/micro_lookup.c
 bench_micro_lookup_LDADD = libafpa/libafpa_internal.la
 TESTS += bench/check
-EXTRA_DIST += bench/check
+EXTRA_DIST += bench/check bench/pair
