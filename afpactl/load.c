@@ -2,8 +2,8 @@
  *
  * Loading files into the cache with several threads.
  *
- * Names travel in batches, so that a queue operation is paid for many of them; while a thread has nothing to do, batches are
- * sent off part full.  The lock covers queue and skips; totals are atomic.
+ * Names travel in batches, so that a thread has to wake up once for many of them; one that has nothing else to do takes the
+ * batch that is being written, so no name waits for the next.  The lock covers batches and skips; totals are atomic.
  * An interrupt lets every thread finish what it is reading, so that no pin and no half-read chunk is left to be reaped.
  */
 #include "config.h"
@@ -54,14 +54,13 @@ struct load {
 
     pthread_mutex_t lock;
     pthread_cond_t work, room, end;
-    batch_t *first, *last, *open; /* open: being written by the naming thread alone */
-    unsigned queued;
+    batch_t *first, *last, *open; /* open: being written, not in the queue */
+    unsigned queued, idle;
     bool complete;
     reason_t reasons[REASONS_MAX];
     unsigned told;
     bool failed, ended;
 
-    _Atomic unsigned idle;
     _Atomic uint64_t named, done, files, bytes, read; /* read: bytes of unfinished files too */
     _Atomic bool disabled, full;
     _Atomic int64_t room_left;
@@ -301,11 +300,14 @@ static batch_t *batch_take(load_t *l)
 
     pthread_mutex_lock(&l->lock);
     l->idle++;
-    while (!l->first && !l->complete)
+    while (!l->first && !l->open && !l->complete)
         pthread_cond_wait(&l->work, &l->lock);
     l->idle--;
     batch = l->first;
-    if (batch) {
+    if (!batch) {
+        batch = l->open;
+        l->open = NULL;
+    } else {
         l->first = batch->next;
         if (!l->first)
             l->last = NULL;
@@ -338,13 +340,13 @@ static void *worker(void *data)
     return NULL;
 }
 
+/* Puts the batch that is being written into the queue.  The lock is held, and let go while there is enough to do. */
 static void batch_send(load_t *l)
 {
-    if (!l->open)
-        return;
-    pthread_mutex_lock(&l->lock);
     while (l->queued >= QUEUE_BATCHES)
         pthread_cond_wait(&l->room, &l->lock);
+    if (!l->open) /* taken meanwhile */
+        return;
     if (l->last)
         l->last->next = l->open;
     else
@@ -353,7 +355,6 @@ static void batch_send(load_t *l)
     l->open = NULL;
     l->queued++;
     pthread_cond_signal(&l->work);
-    pthread_mutex_unlock(&l->lock);
 }
 
 void load_add(load_t *l, const char *name, load_origin_t origin)
@@ -364,6 +365,7 @@ void load_add(load_t *l, const char *name, load_origin_t origin)
         load_skip(l, name, origin, afpa_counter_name(AFPA_DECLINE_PATH));
         return;
     }
+    pthread_mutex_lock(&l->lock);
     if (l->open && l->open->used + 1 + length > sizeof(l->open->text))
         batch_send(l);
     if (!l->open) {
@@ -376,8 +378,11 @@ void load_add(load_t *l, const char *name, load_origin_t origin)
     memcpy(l->open->text + l->open->used + 1, name, length);
     l->open->used += 1 + length;
     l->named++;
-    if (++l->open->names >= BATCH_NAMES || l->idle > 0)
+    if (++l->open->names >= BATCH_NAMES)
         batch_send(l);
+    else if (l->idle > 0)
+        pthread_cond_signal(&l->work);
+    pthread_mutex_unlock(&l->lock);
 }
 
 /* ---- progress ---- */
@@ -489,7 +494,6 @@ static void finish_painting(load_t *l)
 
 void load_end(load_t *l, load_result_t *result)
 {
-    batch_send(l);
     pthread_mutex_lock(&l->lock);
     l->complete = true;
     pthread_cond_broadcast(&l->work);
