@@ -419,6 +419,7 @@ void load_options_init(load_options_t *options)
 
     *options = (load_options_t){.jobs = processors < 1 ? 1 : processors > 16 ? 16 : (unsigned)processors};
     afpa_policy_init(&options->policy);
+    options->policy.revalidate_ms = 0; /* what was changed just now is why somebody warms */
 }
 
 /* Evictions since there were `before` of them. */
