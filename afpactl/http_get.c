@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 #include <sys/socket.h>
 #include <sys/time.h>
 #include <unistd.h>
@@ -29,7 +30,9 @@ static int parse(const char *url, target_t *t)
     colon = *host == '[' ? memchr(host, ']', (size_t)(end - host)) : host;
     colon = colon ? memchr(colon, ':', (size_t)(end - colon)) : NULL;
     length = (size_t)((colon ? colon : end) - host);
-    if (*host == '[' && length > 2) {
+    if (*host == '[') {
+        if (length <= 2 || host[length - 1] != ']')
+            return 0;
         host++;
         length -= 2;
     }
@@ -86,6 +89,9 @@ int http_get(const char *url, uint64_t *bytes, const char **why)
     int fd, status = 0, first = 1;
 
     *bytes = 0;
+    *why = "https";
+    if (strncasecmp(url, "https:", 6) == 0)
+        return 0;
     *why = "bad_url";
     if (!parse(url, &target) || strpbrk(url, "\r\n "))
         return 0;
