@@ -11,6 +11,7 @@ afpainclude_HEADERS = \
 	libafpa/include/afpa/log.h \
 	libafpa/include/afpa/options.def \
 	libafpa/include/afpa/options.h \
+	libafpa/include/afpa/request.h \
 	libafpa/include/afpa/send.h \
 	libafpa/include/afpa/status.h \
 	libafpa/include/afpa/transport.h \
@@ -18,6 +19,7 @@ afpainclude_HEADERS = \
 	libafpa/include/afpa/zone.h
 
 libafpa_sources = \
+	libafpa/request.c libafpa/request.h \
 	libafpa/key.c libafpa/key.h \
 	libafpa/index.c libafpa/index.h \
 	libafpa/object.c libafpa/object.h \

@@ -21,6 +21,7 @@ suites = \
 	tests/check_owner \
 	tests/check_owner_death \
 	tests/check_pin \
+	tests/check_request \
 	tests/check_segment \
 	tests/check_send \
 	tests/check_send_abort \
@@ -56,6 +57,7 @@ tests_check_options_SOURCES = tests/check_options.c $(fixture)
 tests_check_owner_SOURCES = tests/check_owner.c tests/child.h tests/owner_board.h $(fixture)
 tests_check_owner_death_SOURCES = tests/check_owner_death.c tests/child.h tests/owner_board.h $(fixture)
 tests_check_pin_SOURCES = tests/check_pin.c tests/child.h $(fixture)
+tests_check_request_SOURCES = tests/check_request.c tests/check_main.h
 tests_check_segment_SOURCES = tests/check_segment.c $(fixture)
 tests_check_send_SOURCES = tests/check_send.c $(fakes)
 tests_check_send_abort_SOURCES = tests/check_send_abort.c $(fakes)

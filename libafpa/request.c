@@ -1,0 +1,358 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Stage 1 of 7: request.  In: bytes of a connection.  Out: one request head, or the reason why it is the server's.
+ *
+ * One pass, byte classes from a table.  The values of fields are most of a browser's head and are only looked through for bytes
+ * that may not be there; that is done 16 at a time where the processor has SSE2.
+ */
+#include "config.h"
+
+#include <string.h>
+#include <strings.h>
+
+#include <afpa/request.h>
+
+#include "request.h"
+
+#define TOKEN 1u  /* tchar, RFC 9110 section 5.6.2 */
+#define TARGET 2u /* pchar, "/" and "?" of RFC 3986, without "%" */
+#define HOST 4u   /* of a name or an IPv4 address */
+#define HEX 8u
+#define VALUE 16u /* field-vchar, SP and HTAB */
+
+#define ALNUM_HEX (TOKEN | TARGET | HOST | HEX | VALUE)
+#define ALNUM (TOKEN | TARGET | HOST | VALUE)
+
+/* clang-format off */
+static const unsigned char classes[256] = {
+    ['\t'] = VALUE, [' '] = VALUE,
+    ['!'] = TOKEN | TARGET | VALUE, ['"'] = VALUE, ['#'] = TOKEN | VALUE, ['$'] = TOKEN | TARGET | VALUE, ['%'] = TOKEN | VALUE,
+    ['&'] = TOKEN | TARGET | VALUE, ['\''] = TOKEN | TARGET | VALUE, ['('] = TARGET | VALUE, [')'] = TARGET | VALUE,
+    ['*'] = TOKEN | TARGET | VALUE, ['+'] = TOKEN | TARGET | VALUE, [','] = TARGET | VALUE, ['-'] = ALNUM, ['.'] = ALNUM,
+    ['/'] = TARGET | VALUE, ['0' ... '9'] = ALNUM_HEX, [':'] = TARGET | VALUE, [';'] = TARGET | VALUE, ['<'] = VALUE,
+    ['='] = TARGET | VALUE, ['>'] = VALUE, ['?'] = TARGET | VALUE, ['@'] = TARGET | VALUE,
+    ['A' ... 'F'] = ALNUM_HEX, ['G' ... 'Z'] = ALNUM, ['['] = VALUE, ['\\'] = VALUE, [']'] = VALUE, ['^'] = TOKEN | VALUE,
+    ['_'] = TOKEN | TARGET | VALUE, ['`'] = TOKEN | VALUE, ['a' ... 'f'] = ALNUM_HEX, ['g' ... 'z'] = ALNUM,
+    ['{'] = VALUE, ['|'] = TOKEN | VALUE, ['}'] = VALUE, ['~'] = TOKEN | TARGET | VALUE, [0x80 ... 0xff] = VALUE,
+};
+/* clang-format on */
+
+static bool is(char c, unsigned class)
+{
+    return classes[(unsigned char)c] & class;
+}
+
+/* ---- values ---- */
+
+const char *afpa__value_end_scalar(const char *at, const char *end)
+{
+    while (at < end && is(*at, VALUE))
+        at++;
+    return at;
+}
+
+#ifdef __SSE2__
+#include <emmintrin.h>
+
+/* Forbidden are 0x00–0x1f but for HTAB, and 0x7f.  Bytes are compared as signed, so 0x80 and up are below all of them. */
+const char *afpa__value_end(const char *at, const char *end)
+{
+    const __m128i space = _mm_set1_epi8(0x20), tab = _mm_set1_epi8('\t'), delete = _mm_set1_epi8(0x7f), low = _mm_set1_epi8(-1);
+
+    for (; end - at >= 16; at += 16) {
+        __m128i bytes = _mm_loadu_si128((const __m128i *)(const void *)at);
+        __m128i control = _mm_and_si128(_mm_cmplt_epi8(bytes, space), _mm_cmpgt_epi8(bytes, low));
+        __m128i bad = _mm_or_si128(_mm_andnot_si128(_mm_cmpeq_epi8(bytes, tab), control), _mm_cmpeq_epi8(bytes, delete));
+        unsigned found = (unsigned)_mm_movemask_epi8(bad);
+
+        if (found)
+            return at + __builtin_ctz(found);
+    }
+    return afpa__value_end_scalar(at, end);
+}
+#else
+const char *afpa__value_end(const char *at, const char *end)
+{
+    return afpa__value_end_scalar(at, end);
+}
+#endif
+
+/* ---- the reader ---- */
+
+/* What is being read.  A step returns false when it cannot go on: `stop` says why, and *why more. */
+typedef struct reader {
+    const char *at, *end;
+    afpa_request_t *request;
+    afpa_request_result_t stop;
+    afpa_counter_t *why;
+    afpa_text_t content_length;
+    bool close, keep_alive;
+} reader_t;
+
+static bool decline(reader_t *r, afpa_counter_t why)
+{
+    r->stop = AFPA_REQUEST_DECLINED;
+    *r->why = why;
+    return false;
+}
+
+static bool incomplete(reader_t *r)
+{
+    r->stop = AFPA_REQUEST_INCOMPLETE;
+    return false;
+}
+
+/* A fixed text; where the bytes end within it, all is well so far. */
+static bool expect(reader_t *r, const char *text, size_t length, afpa_counter_t why)
+{
+    size_t have = (size_t)(r->end - r->at);
+
+    if (memcmp(r->at, text, have < length ? have : length) != 0)
+        return decline(r, why);
+    if (have < length)
+        return incomplete(r);
+    r->at += length;
+    return true;
+}
+
+static bool read_method(reader_t *r)
+{
+    if (r->at == r->end)
+        return incomplete(r);
+    r->request->head = *r->at == 'H';
+    return r->request->head ? expect(r, "HEAD ", 5, AFPA_DECLINE_METHOD) : expect(r, "GET ", 4, AFPA_DECLINE_METHOD);
+}
+
+/* Servers resolve "//", "/./" and "/../" before they look for a file; what they make of it is theirs. */
+static bool target_plain(const char *at, const char *end)
+{
+    for (; at < end && *at != '?'; at++)
+        if (*at == '/' && at + 1 < end && (at[1] == '/' || at[1] == '.'))
+            return false;
+    return true;
+}
+
+static bool read_target(reader_t *r)
+{
+    const char *start = r->at;
+
+    if (start < r->end && *start != '/')
+        return decline(r, AFPA_DECLINE_TARGET);
+    for (; r->at < r->end && *r->at != ' '; r->at++) {
+        if (is(*r->at, TARGET))
+            continue;
+        if (*r->at != '%')
+            return decline(r, AFPA_DECLINE_TARGET);
+        if (r->end - r->at < 3)
+            return incomplete(r);
+        if (!is(r->at[1], HEX) || !is(r->at[2], HEX) || (r->at[1] == '0' && r->at[2] == '0'))
+            return decline(r, AFPA_DECLINE_TARGET);
+        r->at += 2;
+    }
+    if (r->at == r->end)
+        return incomplete(r);
+    r->request->target = (afpa_text_t){start, (size_t)(r->at - start)};
+    return target_plain(start, r->at) ? true : decline(r, AFPA_DECLINE_TARGET);
+}
+
+static bool read_version(reader_t *r)
+{
+    if (!expect(r, " HTTP/1.", 8, AFPA_DECLINE_REQUEST))
+        return false;
+    if (r->at == r->end)
+        return incomplete(r);
+    if (*r->at != '0' && *r->at != '1')
+        return decline(r, AFPA_DECLINE_REQUEST);
+    r->request->http10 = *r->at++ == '0';
+    r->request->line.length = (size_t)(r->at - r->request->line.at);
+    return expect(r, "\r\n", 2, AFPA_DECLINE_REQUEST);
+}
+
+/* ---- fields ---- */
+
+/* A field that is used, once. */
+static bool keep(reader_t *r, afpa_text_t *field, const char *at, size_t length)
+{
+    if (field->at)
+        return decline(r, AFPA_DECLINE_REQUEST);
+    *field = (afpa_text_t){at, length};
+    return true;
+}
+
+/* A name or address, and maybe a port.  An IPv6 address is what its brackets say. */
+static bool host_valid(const char *at, const char *end)
+{
+    const char *start = at;
+
+    if (at < end && *at == '[') {
+        for (at++; at < end && (is(*at, HEX) || *at == ':' || *at == '.'); at++)
+            continue;
+        if (at - start < 3 || at == end || *at++ != ']')
+            return false;
+    } else {
+        while (at < end && is(*at, HOST))
+            at++;
+        if (at == start)
+            return false;
+    }
+    if (at < end && *at == ':')
+        for (start = ++at; at < end && *at >= '0' && *at <= '9' && at - start < 5; at++)
+            continue;
+    return at == end;
+}
+
+static bool token_is(const char *at, size_t length, const char *word)
+{
+    return strlen(word) == length && strncasecmp(at, word, length) == 0;
+}
+
+/* Connection: close and keep-alive; any other token is between the client and the server. */
+static bool read_connection(reader_t *r, const char *at, const char *end)
+{
+    for (;;) {
+        const char *start = at;
+
+        while (at < end && is(*at, TOKEN))
+            at++;
+        if (token_is(start, (size_t)(at - start), "close"))
+            r->close = true;
+        else if (token_is(start, (size_t)(at - start), "keep-alive"))
+            r->keep_alive = true;
+        else
+            return decline(r, AFPA_DECLINE_FIELD);
+        if (at == end)
+            return true;
+        if (*at++ != ',')
+            return decline(r, AFPA_DECLINE_FIELD);
+        if (at < end && *at == ' ')
+            at++;
+    }
+}
+
+typedef enum field {
+    F_OTHER,
+    F_HOST,
+    F_CONNECTION,
+    F_CONTENT_LENGTH,
+    F_IF_NONE_MATCH,
+    F_IF_MODIFIED_SINCE,
+    F_ACCEPT_ENCODING,
+    F_REFERER,
+    F_USER_AGENT,
+    F_SERVERS /* the request is the server's because of it */
+} field_t;
+
+#define NAME(text) text, sizeof(text) - 1
+
+static const struct {
+    const char *name;
+    size_t length;
+    field_t field;
+} fields[] = {
+    {NAME("host"), F_HOST},
+    {NAME("connection"), F_CONNECTION},
+    {NAME("content-length"), F_CONTENT_LENGTH},
+    {NAME("if-none-match"), F_IF_NONE_MATCH},
+    {NAME("if-modified-since"), F_IF_MODIFIED_SINCE},
+    {NAME("accept-encoding"), F_ACCEPT_ENCODING},
+    {NAME("referer"), F_REFERER},
+    {NAME("user-agent"), F_USER_AGENT},
+    {NAME("authorization"), F_SERVERS},
+    {NAME("proxy-authorization"), F_SERVERS},
+    {NAME("range"), F_SERVERS},
+    {NAME("if-range"), F_SERVERS},
+    {NAME("if-match"), F_SERVERS},
+    {NAME("if-unmodified-since"), F_SERVERS},
+    {NAME("expect"), F_SERVERS},
+    {NAME("upgrade"), F_SERVERS},
+    {NAME("te"), F_SERVERS},
+    {NAME("trailer"), F_SERVERS},
+    {NAME("transfer-encoding"), F_SERVERS},
+};
+
+static field_t field_of(const char *name, size_t length)
+{
+    for (size_t i = 0; i < sizeof(fields) / sizeof(fields[0]); i++)
+        if (fields[i].length == length && (name[0] | 0x20) == fields[i].name[0] && strncasecmp(name, fields[i].name, length) == 0)
+            return fields[i].field;
+    return F_OTHER;
+}
+
+static bool use_field(reader_t *r, field_t field, const char *at, size_t length)
+{
+    switch (field) {
+    case F_HOST:
+        return host_valid(at, at + length) ? keep(r, &r->request->host, at, length) : decline(r, AFPA_DECLINE_REQUEST);
+    case F_CONNECTION:
+        return read_connection(r, at, at + length);
+    case F_CONTENT_LENGTH:
+        return length == 1 && *at == '0' ? keep(r, &r->content_length, at, length) : decline(r, AFPA_DECLINE_FIELD);
+    case F_IF_NONE_MATCH:
+        return keep(r, &r->request->if_none_match, at, length);
+    case F_IF_MODIFIED_SINCE:
+        return keep(r, &r->request->if_modified_since, at, length);
+    case F_ACCEPT_ENCODING:
+        return keep(r, &r->request->accept_encoding, at, length);
+    case F_REFERER:
+        return keep(r, &r->request->referer, at, length);
+    case F_USER_AGENT:
+        return keep(r, &r->request->user_agent, at, length);
+    case F_SERVERS:
+        return decline(r, AFPA_DECLINE_FIELD);
+    default:
+        return true;
+    }
+}
+
+static bool read_field(reader_t *r)
+{
+    const char *name = r->at, *value, *last;
+    size_t length;
+
+    while (r->at < r->end && is(*r->at, TOKEN))
+        r->at++;
+    if (r->at == r->end)
+        return incomplete(r);
+    length = (size_t)(r->at - name);
+    if (length == 0 || *r->at++ != ':')
+        return decline(r, AFPA_DECLINE_REQUEST);
+    while (r->at < r->end && (*r->at == ' ' || *r->at == '\t'))
+        r->at++;
+    value = r->at;
+    last = r->at = afpa__value_end(value, r->end);
+    if (!expect(r, "\r\n", 2, AFPA_DECLINE_REQUEST))
+        return false;
+    while (last > value && (last[-1] == ' ' || last[-1] == '\t'))
+        last--;
+    return use_field(r, field_of(name, length), value, (size_t)(last - value));
+}
+
+static bool read_fields(reader_t *r)
+{
+    while (r->at < r->end && *r->at != '\r')
+        if (!read_field(r))
+            return false;
+    return r->at < r->end ? expect(r, "\r\n", 2, AFPA_DECLINE_REQUEST) : incomplete(r);
+}
+
+afpa_request_result_t afpa_request_read(const char *bytes, size_t length, afpa_request_t *request, afpa_counter_t *why)
+{
+    size_t seen = length < AFPA_REQUEST_MAX ? length : AFPA_REQUEST_MAX;
+    reader_t r = {.at = bytes, .end = bytes + seen, .request = request, .why = why};
+
+    memset(request, 0, sizeof(*request));
+    request->line.at = bytes;
+    if (read_method(&r) && read_target(&r) && read_version(&r) && read_fields(&r)) {
+        if (!request->host.at)
+            decline(&r, AFPA_DECLINE_REQUEST);
+        else if (r.close && r.keep_alive)
+            decline(&r, AFPA_DECLINE_FIELD);
+        else
+            r.stop = AFPA_REQUEST_WHOLE;
+        request->length = (size_t)(r.at - bytes);
+        request->keep_alive = request->http10 ? r.keep_alive : !r.close;
+    }
+    if (r.stop == AFPA_REQUEST_INCOMPLETE && seen == AFPA_REQUEST_MAX)
+        decline(&r, AFPA_DECLINE_HEADER_SIZE);
+    return r.stop;
+}
