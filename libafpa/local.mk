@@ -7,6 +7,7 @@ afpainclude_HEADERS = \
 	libafpa/include/afpa/counters.def \
 	libafpa/include/afpa/counters.h \
 	libafpa/include/afpa/executor.h \
+	libafpa/include/afpa/http.h \
 	libafpa/include/afpa/inspect.h \
 	libafpa/include/afpa/log.h \
 	libafpa/include/afpa/options.def \
@@ -20,6 +21,7 @@ afpainclude_HEADERS = \
 
 libafpa_sources = \
 	libafpa/request.c libafpa/request.h \
+	libafpa/http.c \
 	libafpa/key.c libafpa/key.h \
 	libafpa/index.c libafpa/index.h \
 	libafpa/object.c libafpa/object.h \

@@ -1,0 +1,50 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Rules of RFC 9110 that answers given without the server have to follow: dates and validators.
+ */
+#ifndef AFPA_HTTP_H
+#define AFPA_HTTP_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <afpa/request.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* "Sun, 06 Nov 1994 08:49:37 GMT", without a NUL. */
+#define AFPA_HTTP_DATE 29
+
+/* Writes AFPA_HTTP_DATE bytes; `seconds` since the epoch, in years 1 to 9999. */
+void afpa_http_date_print(int64_t seconds, char *text);
+
+/* Reads that form alone (IMF-fixdate, RFC 9110 section 5.6.7).  false: anything else. */
+bool afpa_http_date_parse(const char *text, size_t length, int64_t *seconds);
+
+/* How a server compares If-Modified-Since, and whether it asks for If-None-Match too (nginx) or goes by it alone (RFC 9110
+ * section 13.2.2, httpd) where both are given. */
+typedef enum afpa_since { AFPA_SINCE_EXACT, AFPA_SINCE_BEFORE, AFPA_SINCE_NEVER } afpa_since_t;
+
+typedef struct afpa_validators {
+    afpa_text_t etag;      /* with its quotes and W/; at NULL: none */
+    int64_t last_modified; /* INT64_MIN: none */
+    afpa_since_t since;
+    bool both; /* with If-None-Match, If-Modified-Since has to agree */
+} afpa_validators_t;
+
+typedef enum afpa_condition {
+    AFPA_CONDITION_NONE,         /* send the representation: 200 */
+    AFPA_CONDITION_NOT_MODIFIED, /* 304 */
+    AFPA_CONDITION_UNCLEAR       /* malformed, or in an obsolete form: the server's */
+} afpa_condition_t;
+
+/* Judges If-None-Match and If-Modified-Since of a request. */
+afpa_condition_t afpa_http_condition(const afpa_request_t *request, const afpa_validators_t *validators);
+
+#ifdef __cplusplus
+}
+#endif
+#endif
