@@ -367,6 +367,16 @@ def test_list_names_folders_and_relative_paths(zone, site):
     assert result.done().json["files"] == 2, f"expected a folder and a file: {result}"
 
 
+def test_list_that_cannot_be_read(zone, site, tmp_path):
+    """What stands before the error is loaded; the error shows."""
+    folder = os.open(tmp_path, os.O_RDONLY)
+    process = zone.start("--json", "warm", site / "empty", "-", stdin=folder)
+    os.close(folder)
+    out, err = process.communicate(timeout=SECONDS)
+    assert process.returncode == NOT_SO and err == b"afpactl: standard input: Is a directory\n", f"expected the reason: {err}"
+    assert b'"files": 1,' in out, f"expected the other operand to be loaded: {out}"
+
+
 def test_list_of_nonsense(zone, site):
     """Whatever is in a list, it is named, harmlessly."""
     given = b"\x1b[2J\n\xff\xfe\n" + b"x" * 9000 + b"\n" + bytes(range(1, 10)) + b"\n" + os.fsencode(site / "empty") + b"\n"
