@@ -48,12 +48,14 @@ static void add_operand(load_t *load, const char *operand, load_origin_t origin)
     free(path);
 }
 
-static void add_list(load_t *load, FILE *list, bool nul, load_origin_t origin)
+/* false: the list could not be read to its end. */
+static bool add_list(load_t *load, FILE *list, const char *name, bool nul, load_origin_t origin)
 {
     int end = nul ? 0 : '\n';
     char *line = NULL;
     size_t size = 0;
     ssize_t length;
+    bool whole;
 
     while (!load_stopped(load) && (length = getdelim(&line, &size, end, list)) > 0) {
         if (line[length - 1] == end)
@@ -61,7 +63,11 @@ static void add_list(load_t *load, FILE *list, bool nul, load_origin_t origin)
         if (length > 0)
             add_operand(load, line, origin);
     }
+    whole = load_stopped(load) || !ferror(list);
+    if (!whole)
+        complain("%s: %s", name, strerror(errno));
     free(line);
+    return whole;
 }
 
 /* ---- the result ---- */
@@ -204,6 +210,7 @@ int cmd_warm(app_t *app, int argc, char **argv)
                                      children, NULL, NULL};
     options_t o = {.app = app};
     load_result_t result;
+    bool whole = true;
     load_t *load;
 
     load_options_init(&o.load);
@@ -220,10 +227,11 @@ int cmd_warm(app_t *app, int argc, char **argv)
     load = load_start(app, &o.load);
     for (int i = 0; i < o.count && !load_stopped(load); i++)
         if (strcmp(o.operands[i], "-") == 0)
-            add_list(load, stdin, o.nul, LOAD_ASKED);
+            whole &= add_list(load, stdin, "standard input", o.nul, LOAD_ASKED);
         else
             add_operand(load, o.operands[i], LOAD_ASKED);
     load_end(load, &result);
+    result.failed |= !whole;
     for (int i = 0; i < o.count; i++)
         if (o.operands[i][0] == '/')
             free(o.operands[i]);
@@ -238,8 +246,10 @@ int cmd_restore(app_t *app, int argc, char **argv)
                                      children, NULL, NULL};
     options_t o = {.app = app};
     load_result_t result;
+    const char *name = "standard input";
     FILE *list = stdin;
     load_t *load;
+    bool whole;
 
     load_options_init(&o.load);
     o.load.until_full = true;
@@ -248,14 +258,17 @@ int cmd_restore(app_t *app, int argc, char **argv)
         complain("restore: one list at a time");
         return EXIT_USAGE;
     }
-    if (o.count == 1 && strcmp(o.operands[0], "-") != 0 && !(list = fopen(o.operands[0], "re"))) {
-        complain("%s: %s", o.operands[0], strerror(errno)); /* with the caller's rights still */
+    if (o.count == 1 && strcmp(o.operands[0], "-") != 0)
+        list = fopen(name = o.operands[0], "re"); /* with the caller's rights still */
+    if (!list) {
+        complain("%s: %s", name, strerror(errno));
         return EXIT_NOT_SO;
     }
     app_attach(app);
     load = load_start(app, &o.load);
-    add_list(load, list, o.nul, LOAD_FOUND);
+    whole = add_list(load, list, name, o.nul, LOAD_FOUND);
     load_end(load, &result);
+    result.failed |= !whole;
     if (list != stdin)
         fclose(list);
     return report(app, &result);
