@@ -94,13 +94,6 @@ void afpa_cache_count(afpa_cache_t *cache, afpa_counter_t counter)
 
 /* ---- in the loop ---- */
 
-static bool usable(const afpa_cache_t *cache)
-{
-    const afpa__header_shared_t *h = cache ? cache->segment->header : NULL;
-
-    return h && atomic_load_explicit(&h->enabled, memory_order_relaxed) && !atomic_load_explicit(&h->broken, memory_order_relaxed);
-}
-
 /* Remembers that a path was declined.  Not where each request counts (min_uses), or where waiting helps (no space). */
 static void refusal_note(afpa_cache_t *cache, uint64_t hash, afpa_counter_t why)
 {
@@ -141,7 +134,7 @@ afpa_status_t afpa_cache_lookup(afpa_cache_t *cache, const char *path, size_t le
     uint64_t hash;
 
     ref->cache = NULL;
-    if (!usable(cache))
+    if (!afpa__cache_usable(cache))
         return AFPA_DISABLED;
     hash = afpa__key_hash(cache->segment, path, len);
     if (!afpa__index_pin(&cache->ledger, hash, path, len, AFPA__PIN_ONE | AFPA__HIT_ONE, &ref->object, &ref->generation))
@@ -393,7 +386,7 @@ afpa_status_t afpa_cache_open(afpa_cache_t *cache, const char *path, size_t len,
 
     ref->cache = NULL;
     *why = AFPA_DECLINE_PATH;
-    if (!usable(cache))
+    if (!afpa__cache_usable(cache))
         return AFPA_DISABLED;
     if (!afpa__key_valid(path, len)) {
         afpa_cache_count(cache, *why);
@@ -511,7 +504,7 @@ afpa_status_t afpa_cache_check(afpa_cache_t *cache, const char *path, size_t len
     afpa_status_t status;
     uint32_t object;
 
-    if (!usable(cache))
+    if (!afpa__cache_usable(cache))
         return AFPA_DISABLED;
     if (!afpa__key_valid(path, len))
         return AFPA_NOT_FOUND;

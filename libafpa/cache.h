@@ -30,4 +30,12 @@ struct afpa_cache {
     pthread_mutex_t reap_lock; /* one thread of the process reaps at a time: the OFD lock does not tell them apart */
 };
 
+/* Whether look-ups are to be tried at all; `cache` may be NULL. */
+static inline bool afpa__cache_usable(const afpa_cache_t *cache)
+{
+    const afpa__header_shared_t *h = cache ? cache->segment->header : NULL;
+
+    return h && atomic_load_explicit(&h->enabled, memory_order_relaxed) && !atomic_load_explicit(&h->broken, memory_order_relaxed);
+}
+
 #endif

@@ -175,6 +175,21 @@ static bool room_take(afpa_cache_t *cache, uint32_t object, uint32_t entry, uint
     return got;
 }
 
+afpa_status_t afpa__fill_bytes(afpa_cache_t *cache, uint32_t object, const void *bytes, uint32_t length)
+{
+    afpa__segment_t *s = cache->segment;
+    afpa__entry_shared_t *e = &s->entries[object];
+    uint64_t word = atomic_load(&e->word);
+
+    afpa__assert(atomic_load(&s->objects[object].phase) == AFPA__PHASE_NEW && afpa__word_state(word) == AFPA__EMPTY);
+    atomic_store(&e->word, afpa__word(AFPA__FILLING, cache->ledger.slot, afpa__word_generation(word)));
+    if (!room_take(cache, object, object, length, AFPA__EVICT_OBJECTS))
+        return AFPA_NO_SPACE; /* discarding the object frees the entry */
+    memcpy(afpa__data_at(s, e->chunk, e->offset, length), bytes, length);
+    atomic_store(&e->word, afpa__word(AFPA__PINNED, 0, afpa__word_generation(word)));
+    return AFPA_OK;
+}
+
 static afpa_status_t read_all(int fd, char *to, uint32_t length, uint64_t at)
 {
     while (length > 0) {

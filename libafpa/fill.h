@@ -24,6 +24,9 @@ afpa_status_t afpa__file_open(const char *path, int *fd, afpa_identity_t *identi
  * who reads it.  Statuses as afpa_cache_fill(). */
 afpa_status_t afpa__fill_entry(afpa_cache_t *cache, uint32_t object, uint32_t index, int fd, afpa__evict_t what);
 
+/* Fills the first entry of a new object, which nobody else knows yet, with bytes from memory.  AFPA_OK, AFPA_NO_SPACE. */
+afpa_status_t afpa__fill_bytes(afpa_cache_t *cache, uint32_t object, const void *bytes, uint32_t length);
+
 /* Reads `length` bytes at `at`, and checks the identity afterwards. */
 afpa_status_t afpa__file_read(int fd, const afpa_identity_t *identity, char *to, uint32_t length, uint64_t at);
 

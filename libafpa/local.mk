@@ -13,6 +13,7 @@ afpainclude_HEADERS = \
 	libafpa/include/afpa/options.def \
 	libafpa/include/afpa/options.h \
 	libafpa/include/afpa/request.h \
+	libafpa/include/afpa/response.h \
 	libafpa/include/afpa/send.h \
 	libafpa/include/afpa/status.h \
 	libafpa/include/afpa/transport.h \
@@ -22,8 +23,10 @@ afpainclude_HEADERS = \
 libafpa_sources = \
 	libafpa/request.c libafpa/request.h \
 	libafpa/http.c \
+	libafpa/capture.c libafpa/capture.h \
 	libafpa/key.c libafpa/key.h \
 	libafpa/index.c libafpa/index.h \
+	libafpa/response.c \
 	libafpa/object.c libafpa/object.h \
 	libafpa/fill.c libafpa/fill.h \
 	libafpa/fresh.c libafpa/fresh.h \

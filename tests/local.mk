@@ -3,6 +3,7 @@
 # add tests/check_X to suites, and a line tests_check_X_SOURCES if it has more than the one file.
 suites = \
 	tests/check_cache \
+	tests/check_capture \
 	tests/check_chunk \
 	tests/check_clock \
 	tests/check_completion \
@@ -23,6 +24,7 @@ suites = \
 	tests/check_owner_death \
 	tests/check_pin \
 	tests/check_request \
+	tests/check_response \
 	tests/check_segment \
 	tests/check_send \
 	tests/check_send_abort \
@@ -40,6 +42,7 @@ fixture = tests/fixture.c tests/fixture.h tests/check_main.h
 fakes = tests/fake_cache.c tests/fake_cache.h tests/fake_transport.c tests/fake_transport.h tests/send_rig.c tests/send_rig.h \
 	tests/check_main.h
 tests_check_cache_SOURCES = tests/check_cache.c tests/child.h $(fixture)
+tests_check_capture_SOURCES = tests/check_capture.c tests/check_main.h
 tests_check_chunk_SOURCES = tests/check_chunk.c tests/child.h $(fixture)
 tests_check_clock_SOURCES = tests/check_clock.c tests/child.h $(fixture)
 tests_check_completion_SOURCES = tests/check_completion.c $(fakes)
@@ -60,6 +63,7 @@ tests_check_owner_SOURCES = tests/check_owner.c tests/child.h tests/owner_board.
 tests_check_owner_death_SOURCES = tests/check_owner_death.c tests/child.h tests/owner_board.h $(fixture)
 tests_check_pin_SOURCES = tests/check_pin.c tests/child.h $(fixture)
 tests_check_request_SOURCES = tests/check_request.c tests/check_main.h
+tests_check_response_SOURCES = tests/check_response.c $(fixture)
 tests_check_segment_SOURCES = tests/check_segment.c $(fixture)
 tests_check_send_SOURCES = tests/check_send.c $(fakes)
 tests_check_send_abort_SOURCES = tests/check_send_abort.c $(fakes)

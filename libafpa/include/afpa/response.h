@@ -1,0 +1,93 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Response entries: finished header blocks, by URL, for the fast path.
+ *
+ * A response entry is admitted after the server itself answered a URL from a file, with the very header it sent; what may be
+ * admitted is in afpa_response_propose().  It points at the file object by index and generation, so that it is dead as soon as
+ * that object leaves the cache, and it says how old that object's last check may be.  Payload lies in the file object alone.
+ *
+ *     server answered ─► propose ─► (worker) admit          next request ─► lookup ─► print header, pin payload ─► release
+ */
+#ifndef AFPA_RESPONSE_H
+#define AFPA_RESPONSE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <afpa/cache.h>
+#include <afpa/http.h>
+#include <afpa/request.h>
+#include <afpa/status.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* Longest header block. */
+#define AFPA_RESPONSE_HEADER_MAX 4096
+/* Bytes that afpa_response_print() may write: what closing says can be longer than what keeping alive said. */
+#define AFPA_RESPONSE_PRINT_MAX (AFPA_RESPONSE_HEADER_MAX + 32)
+
+/* What one server says about its replies. */
+typedef struct afpa_response_terms {
+    uint64_t server;        /* the virtual hosts behind one listening address, in one configuration: a new number after
+                             * every reload, so that older entries are never found again */
+    uint32_t revalidate_ms; /* as for afpa_cache_lookup() */
+    uint32_t keep_alive_ms; /* how long the connection may be idle after this reply; 0: it is closed */
+    afpa_since_t since;     /* see afpa_validators_t */
+    bool both;
+    bool expires_follows;       /* Expires is the time of the reply plus a constant; else it has to be a constant itself */
+    const char *const *dropped; /* fields of a 200 that the server leaves out of a 304; ends with NULL */
+} afpa_response_terms_t;
+
+/* An entry on its way into the cache; opaque. */
+typedef struct afpa_proposal afpa_proposal_t;
+
+/* Makes a proposal of a reply that the server has just sent from the object that `file` holds (which is not kept).  `header` is the
+ * block as sent, from the status line to the empty line; `request` what it answered.
+ * NULL: it is not admitted, *why (static storage) says what for: it is no complete 200 with the file's length, its connection was
+ * not kept alive, it is encoded, sets a cookie, is private or not to be stored, varies by more than Accept-Encoding, has an Expires
+ * that would not stay true, or is too long.
+ * May be called in the loop.  The caller passes the proposal to afpa_response_admit(). */
+afpa_proposal_t *afpa_response_propose(const afpa_request_t *request, const char *header, size_t length, const afpa_ref_t *file,
+                                       const afpa_response_terms_t *terms, const char **why);
+
+/* Puts the entry into the cache, in place of an older one of the same URL, and frees the proposal.  In a worker: takes locks.
+ * AFPA_OK; AFPA_NO_SPACE; AFPA_DISABLED. */
+afpa_status_t afpa_response_admit(afpa_proposal_t *proposal);
+
+/* Gives up a proposal.  May be NULL. */
+void afpa_response_drop(afpa_proposal_t *proposal);
+
+/* A response entry that is held together with its file object; a value. */
+typedef struct afpa_response {
+    afpa_ref_t entry, file; /* file.cache NULL: holds nothing */
+    const void *block;
+} afpa_response_t;
+
+/* Finds the response of a request, and holds it.  Lock-free, no system call.
+ * AFPA_OK, AFPA_CHECK_DUE   *response is held; with the latter the caller has a worker call afpa_response_check().
+ * AFPA_STALE, AFPA_MISS     holds nothing: the request is the server's.
+ * AFPA_DISABLED             the zone is off, or cache is NULL. */
+afpa_status_t afpa_response_lookup(afpa_cache_t *cache, uint64_t server, const afpa_request_t *request, afpa_response_t *response);
+
+/* Lets go.  Legal on one that holds nothing. */
+void afpa_response_release(afpa_response_t *response);
+
+/* What the request's conditions are judged by; valid while the response is held. */
+afpa_validators_t afpa_response_validators(const afpa_response_t *response);
+
+uint32_t afpa_response_keep_alive_ms(const afpa_response_t *response);
+
+/* Writes the header block of a 200 or a 304 with `date` (AFPA_HTTP_DATE bytes) in it; returns its length, at most
+ * AFPA_RESPONSE_PRINT_MAX.  keep_alive false: it says that the connection is closed. */
+size_t afpa_response_print(const afpa_response_t *response, bool not_modified, bool keep_alive, const char *date, char *out);
+
+/* The path of the file, for a check in a worker: its length, or 0 if it does not fit into `size` bytes. */
+size_t afpa_response_path(const afpa_response_t *response, char *path, size_t size);
+
+#ifdef __cplusplus
+}
+#endif
+#endif
