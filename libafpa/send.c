@@ -88,7 +88,7 @@ static bool transit(afpa_send_t *send, event_t event)
 
 static event_t offer(afpa_send_t *send, const afpa_piece_t *piece, size_t *accepted)
 {
-    afpa_status_t status = send->setup.transport->send(send->setup.transport, send, piece, accepted);
+    afpa_status_t status = afpa_transport_send(send->setup.transport, &send->io, piece, accepted);
 
     if (status == AFPA_OK) {
         afpa__assert(*accepted > 0 && *accepted <= piece->length);
@@ -153,6 +153,7 @@ static event_t do_chunk(afpa_send_t *send)
     piece = (afpa_piece_t){.data = (const char *)current->extent.data + step.skip,
                            .length = step.length,
                            .file_offset = current->extent.file_offset + step.skip,
+                           .file = afpa_zone_fd(afpa_cache_zone(current->extent.cache)),
                            .by_reference = current->extent.by_reference,
                            .last = send->walk.offset + step.length == send->walk.end};
     event = offer(send, &piece, &accepted);
@@ -210,7 +211,7 @@ static event_t do_abort(afpa_send_t *send, event_t because)
 {
     afpa__flight_stop(send);
     if (because == E_FILL_FAILED)
-        send->setup.transport->disconnect(send->setup.transport, send);
+        send->setup.cut(send);
     return E_NONE;
 }
 
@@ -290,12 +291,38 @@ static void dispatch(afpa_send_t *send, event_t event)
     end_if_over(send);
 }
 
+/* ---- the transport's answers ---- */
+
+static afpa_send_t *send_of(afpa_io_t *io)
+{
+    return (afpa_send_t *)(void *)((char *)io - offsetof(afpa_send_t, io));
+}
+
+static void on_writable(afpa_io_t *io)
+{
+    afpa_send_t *send = send_of(io);
+
+    send->writable = true;
+    dispatch(send, E_NONE);
+}
+
+/* May come from within the transport's send(), and after an abort; bytes count whatever the status is.  More of them than are
+ * outstanding is a bug of the transport. */
+static void on_completed(afpa_io_t *io, afpa_status_t status, size_t bytes)
+{
+    afpa_send_t *send = send_of(io);
+
+    send->early += bytes;
+    dispatch(send, E_NONE);
+}
+
 /* ---- the interface ---- */
 
 void afpa_send_init(afpa_send_t *send, afpa_send_setup_t *setup)
 {
     memset(send, 0, sizeof(*send));
     send->setup = *setup;
+    send->io = (afpa_io_t){.completed = on_completed, .writable = on_writable};
     setup->ref.cache = NULL;
     if (send->setup.window == 0)
         send->setup.window = AFPA_SEND_WINDOW;
@@ -309,17 +336,6 @@ void afpa_send_start(afpa_send_t *send)
     dispatch(send, E_START);
 }
 
-void afpa_send_writable(afpa_send_t *send)
-{
-    send->writable = true;
-    dispatch(send, E_NONE);
-}
-
-void afpa_send_completed(afpa_send_t *send, size_t bytes)
-{
-    send->early += bytes;
-    dispatch(send, E_NONE);
-}
 
 void afpa_send_abort(afpa_send_t *send)
 {

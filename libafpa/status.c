@@ -22,6 +22,7 @@ const char *afpa_status_name(afpa_status_t status)
         [AFPA_CHANGED] = "changed",
         [AFPA_NO_SPACE] = "no_space",
         [AFPA_IO_ERROR] = "io_error",
+        [AFPA_CLOSED] = "closed",
         [AFPA_NOT_FOUND] = "not_found",
         [AFPA_INVALID] = "invalid",
         [AFPA_IN_USE] = "in_use",

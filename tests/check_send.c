@@ -184,17 +184,16 @@ START_TEST(would_block)
     ck_assert_uint_eq(r.transport.sends, _i + 1);
     rig_complete(&r, 1);
     ck_assert_uint_eq(r.transport.sends, _i + 1);
-    afpa_send_writable(r.send);
+    rig_writable(&r);
     ck_assert_uint_gt(r.transport.sends, _i + 1);
     rig_complete(&r, FAKE_ALL);
     rig_end(&r, AFPA_SEND_DONE, AFPA_OK);
 }
 END_TEST
 
-static void become_writable(fake_transport_t *transport, afpa_send_t *send)
+static void become_writable(fake_transport_t *transport)
 {
-    (void)transport;
-    afpa_send_writable(send);
+    rig_writable(transport->context);
 }
 
 /* Writable again before send() has even returned AFPA_AGAIN: that is not forgotten. */
@@ -222,15 +221,15 @@ START_TEST(writable_at_any_time)
 
     rig_begin(&r, 20 * CHUNK);
     rig_init(&r);
-    afpa_send_writable(r.send);
+    rig_writable(&r);
     ck_assert(rig_in_state(&r, "idle"));
     afpa_send_start(r.send);
     ck_assert(rig_in_state(&r, "wait-fill"));
-    afpa_send_writable(r.send);
+    rig_writable(&r);
     ck_assert(rig_in_state(&r, "wait-fill"));
     fake_executor_go(&r.executor);
     ck_assert(rig_in_state(&r, "wait-completion"));
-    afpa_send_writable(r.send);
+    rig_writable(&r);
     ck_assert(rig_in_state(&r, "wait-completion"));
     rig_drive(&r);
     rig_end(&r, AFPA_SEND_DONE, AFPA_OK);

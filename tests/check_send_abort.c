@@ -53,7 +53,7 @@ START_TEST(late_completion)
     rig_start(&r);
     afpa_send_abort(r.send);
     afpa_send_abort(r.send); /* again: nothing */
-    afpa_send_writable(r.send);
+    rig_writable(&r);
     for (size_t left = strlen(HEADER) + 3 * CHUNK; left > 0; left--) {
         ck_assert_uint_eq(r.ended, 0);
         ck_assert_uint_eq(r.cache.pins, left > 3 * CHUNK ? 3 : (left + CHUNK - 1) / CHUNK);
@@ -83,10 +83,11 @@ START_TEST(fill_fails_after_abort)
 }
 END_TEST
 
-static void abort_now(fake_transport_t *transport, afpa_send_t *send)
+static void abort_now(fake_transport_t *transport)
 {
-    (void)transport;
-    afpa_send_abort(send);
+    rig_t *r = transport->context;
+
+    afpa_send_abort(r->send);
 }
 
 /* The client goes while send() runs: accepted bytes are still in flight, nothing more is offered. */
@@ -122,7 +123,7 @@ static void complete_more(void *arg)
 {
     rig_t *r = arg;
 
-    afpa_send_completed(r->send, fake_transport_in_flight(&r->transport) + 1);
+    r->send->io.completed(&r->send->io, AFPA_OK, fake_transport_in_flight(&r->transport) + 1);
 }
 
 static void complete_twice(void *arg)
@@ -130,7 +131,7 @@ static void complete_twice(void *arg)
     rig_t *r = arg;
 
     rig_complete(r, CHUNK);
-    afpa_send_completed(r->send, fake_transport_in_flight(&r->transport) + CHUNK);
+    r->send->io.completed(&r->send->io, AFPA_OK, fake_transport_in_flight(&r->transport) + CHUNK);
 }
 
 static void accept_nothing(void *arg)
@@ -170,16 +171,16 @@ static bool lucky(rig_t *r, uint64_t percent)
     return check_below(&r->random, 100) < percent;
 }
 
-static void anything_within(fake_transport_t *transport, afpa_send_t *send)
+static void anything_within(fake_transport_t *transport)
 {
     rig_t *r = transport->context;
 
     if (lucky(r, 30))
-        fake_transport_complete(transport, send, 1 + check_below(&r->random, 3 * CHUNK));
+        fake_transport_complete(transport, 1 + check_below(&r->random, 3 * CHUNK));
     if (lucky(r, 30))
-        afpa_send_writable(send);
+        rig_writable(r);
     if (lucky(r, r->trouble))
-        afpa_send_abort(send);
+        afpa_send_abort(r->send);
 }
 
 static fake_answer_t decide_anything(fake_transport_t *transport)
@@ -203,7 +204,7 @@ static void step_anything(rig_t *r)
     if (what < 30)
         rig_complete(r, 1 + check_below(&r->random, 2 * CHUNK));
     else if (what < 50)
-        afpa_send_writable(r->send);
+        rig_writable(r);
     else if (what < 90 && r->executor.queued)
         fake_executor_go(&r->executor);
     else if (what < 95 && r->cache.entries_count)

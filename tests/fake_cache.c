@@ -103,6 +103,11 @@ afpa_zone_t *afpa_cache_zone(const afpa_cache_t *cache)
     return cache->zone;
 }
 
+int afpa_zone_fd(const afpa_zone_t *zone)
+{
+    return -1;
+}
+
 uint32_t afpa_zone_chunk_size(const afpa_zone_t *zone)
 {
     return zone->chunk_size;

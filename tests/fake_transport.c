@@ -4,8 +4,6 @@
  */
 #include <string.h>
 
-#include <afpa/send.h>
-
 #include "check_main.h"
 #include "fake_cache.h"
 #include "fake_transport.h"
@@ -35,7 +33,7 @@ static void look(const fake_transport_t *transport, const char *data, size_t len
     }
 }
 
-void fake_transport_complete(fake_transport_t *transport, afpa_send_t *send, size_t bytes)
+void fake_transport_complete(fake_transport_t *transport, size_t bytes)
 {
     size_t total = 0;
 
@@ -55,10 +53,10 @@ void fake_transport_complete(fake_transport_t *transport, afpa_send_t *send, siz
         }
     }
     if (total > 0)
-        afpa_send_completed(send, total);
+        transport->io->completed(transport->io, AFPA_OK, total);
 }
 
-static void accept(fake_transport_t *transport, const afpa_piece_t *piece, size_t bytes)
+static void take(fake_transport_t *transport, const afpa_piece_t *piece, size_t bytes)
 {
     size_t at = (transport->first + transport->count++) % FAKE_RUNS_MAX;
 
@@ -90,40 +88,33 @@ static fake_answer_t answer_next(fake_transport_t *transport)
     return transport->sends <= transport->answers_count ? transport->answers[transport->sends - 1] : transport->otherwise;
 }
 
-static afpa_status_t on_send(afpa_transport_t *base, afpa_send_t *send, const afpa_piece_t *piece, size_t *accepted)
+static afpa_status_t on_send(afpa_transport_t *base, afpa_io_t *io, const afpa_piece_t *piece, size_t *accepted)
 {
     fake_transport_t *transport = (fake_transport_t *)base;
     fake_answer_t answer;
 
     examine(transport, piece);
     CHECK_THAT(transport->disconnects == 0);
+    transport->io = io;
     transport->sends++;
     transport->references += piece->by_reference;
     answer = answer_next(transport);
     transport->blocked = answer.status == AFPA_AGAIN;
     if (answer.status == AFPA_OK) {
         *accepted = answer.accept < piece->length ? answer.accept : piece->length;
-        accept(transport, piece, *accepted);
+        take(transport, piece, *accepted);
     }
     if (answer.within)
-        answer.within(transport, send);
-    fake_transport_complete(transport, send, answer.complete);
+        answer.within(transport);
+    fake_transport_complete(transport, answer.complete);
     return answer.status;
 }
 
-static void on_disconnect(afpa_transport_t *base, afpa_send_t *send)
-{
-    fake_transport_t *transport = (fake_transport_t *)base;
-
-    transport->disconnects++;
-    if (transport->on_disconnect)
-        transport->on_disconnect(transport, send);
-}
+static const afpa_provider_t provider = {.send = on_send};
 
 void fake_transport_begin(fake_transport_t *transport)
 {
     memset(transport, 0, sizeof(*transport));
-    transport->base.send = on_send;
-    transport->base.disconnect = on_disconnect;
+    transport->base.provider = &provider;
     transport->otherwise.accept = FAKE_ALL;
 }

@@ -18,17 +18,17 @@ typedef struct fake_answer {
     afpa_status_t status;
     size_t accept;                                                  /* bytes, cut to the piece; FAKE_ALL */
     size_t complete;                                                /* bytes completed within the call, of all that is in flight */
-    void (*within)(fake_transport_t *transport, afpa_send_t *send); /* called before that; NULL: nothing */
+    void (*within)(fake_transport_t *transport); /* called before that; NULL: nothing */
 } fake_answer_t;
 
 struct fake_transport {
     afpa_transport_t base;
+    afpa_io_t *io; /* of the last send */
     /* Told: */
     const fake_answer_t *answers; /* one after the other; behind the last, `otherwise` */
     size_t answers_count;
     fake_answer_t otherwise;
     fake_answer_t (*decide)(fake_transport_t *transport); /* instead of all these; NULL: those */
-    void (*on_disconnect)(fake_transport_t *transport, afpa_send_t *send);
     void *context;
     const char *header; /* what should come */
     size_t header_length;
@@ -50,7 +50,7 @@ struct fake_transport {
 void fake_transport_begin(fake_transport_t *transport);
 
 /* Completes so many of the bytes in flight, oldest first; FAKE_ALL: all of them, which may be none. */
-void fake_transport_complete(fake_transport_t *transport, afpa_send_t *send, size_t bytes);
+void fake_transport_complete(fake_transport_t *transport, size_t bytes);
 
 uint64_t fake_transport_in_flight(const fake_transport_t *transport);
 

@@ -20,6 +20,13 @@ static void on_ended(afpa_send_t *send, afpa_send_outcome_t outcome)
     r->send = NULL;
 }
 
+static void on_cut(afpa_send_t *send)
+{
+    rig_t *r = afpa_send_context(send);
+
+    r->transport.disconnects++;
+}
+
 void rig_begin(rig_t *r, uint64_t size)
 {
     memset(r, 0, sizeof(*r));
@@ -33,6 +40,7 @@ void rig_begin(rig_t *r, uint64_t size)
                                    .zerocopy = UINT64_MAX,
                                    .transport = &r->transport.base,
                                    .executor = &r->executor.base,
+                                   .cut = on_cut,
                                    .ended = on_ended,
                                    .context = r};
 }
@@ -69,7 +77,12 @@ void rig_end(rig_t *r, afpa_send_outcome_t outcome, afpa_status_t reason)
 
 void rig_complete(rig_t *r, size_t bytes)
 {
-    fake_transport_complete(&r->transport, r->send, bytes);
+    fake_transport_complete(&r->transport, bytes);
+}
+
+void rig_writable(rig_t *r)
+{
+    r->send->io.writable(&r->send->io);
 }
 
 bool rig_in_state(const rig_t *r, const char *name)
@@ -83,7 +96,7 @@ void rig_drive(rig_t *r)
         if (r->executor.queued)
             fake_executor_go(&r->executor);
         else if (r->transport.blocked && rig_in_state(r, "wait-writable"))
-            afpa_send_writable(r->send);
+            rig_writable(r);
         else
             rig_complete(r, FAKE_ALL);
     }

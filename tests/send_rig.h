@@ -42,6 +42,7 @@ void rig_drive(rig_t *r);
 void rig_end(rig_t *r, afpa_send_outcome_t outcome, afpa_status_t reason);
 
 void rig_complete(rig_t *r, size_t bytes);
+void rig_writable(rig_t *r);
 bool rig_in_state(const rig_t *r, const char *name);
 
 #endif

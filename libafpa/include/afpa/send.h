@@ -26,6 +26,8 @@ extern "C" {
 #define AFPA_SEND_WINDOW_MAX 16
 #define AFPA_SEND_WINDOW 8
 
+typedef struct afpa_send afpa_send_t;
+
 typedef enum afpa_send_outcome {
     AFPA_SEND_DONE,    /* every byte was accepted and completed */
     AFPA_SEND_ABORTED  /* cut: see afpa_send_t.reason */
@@ -40,6 +42,9 @@ typedef struct afpa_send_setup {
     unsigned window;          /* chunks, 1 … AFPA_SEND_WINDOW_MAX; 0: AFPA_SEND_WINDOW */
     afpa_transport_t *transport;
     afpa_executor_t *executor;
+    /* The reply cannot be finished, but for a reason the transport does not know: the caller disconnects, so that the peer sees it
+     * cut.  What is in flight completes all the same, then `ended` follows; not from within this call. */
+    void (*cut)(afpa_send_t *send);
     /* Called once, last of all: no pin is held, nothing is in flight, no job is queued; the machine may be freed in it. */
     void (*ended)(afpa_send_t *send, afpa_send_outcome_t outcome);
     void *context;            /* the caller's, see afpa_send_context() */
@@ -67,6 +72,7 @@ struct afpa_send {
     afpa_status_t fill_status;
     afpa_extent_t overflow; /* a chunk in memory of its own, when nothing could be evicted */
     size_t early;           /* completed, not settled yet */
+    afpa_io_t io;           /* of the transport's requests */
     bool running, filling, filled, writable, aborting, over;
 };
 
@@ -75,13 +81,6 @@ void afpa_send_init(afpa_send_t *send, afpa_send_setup_t *setup);
 
 /* Starts.  `ended` may be called before this returns. */
 void afpa_send_start(afpa_send_t *send);
-
-/* The transport can take more, after AFPA_AGAIN. */
-void afpa_send_writable(afpa_send_t *send);
-
-/* `bytes` of those accepted are out of the transport's hands, oldest first.  May come from within transport->send(), and after
- * an abort.  More than is outstanding is a bug of the transport and aborts the process. */
-void afpa_send_completed(afpa_send_t *send, size_t bytes);
 
 /* Stops sending (the client went away, a time-out).  `ended` follows as soon as nothing is in flight and no job is queued. */
 void afpa_send_abort(afpa_send_t *send);

@@ -21,6 +21,7 @@ typedef enum afpa_status {
     AFPA_CHANGED,      /* the file is not what it was: a reply already begun is cut, never finished */
     AFPA_NO_SPACE,     /* nothing can be evicted now: the server serves by itself, or the reply is cut */
     AFPA_IO_ERROR,     /* reading failed, errno says why: as AFPA_CHANGED */
+    AFPA_CLOSED,       /* the connection is closed, by either side */
     AFPA_NOT_FOUND,    /* no such zone, object or entry */
     AFPA_INVALID,      /* an argument or a segment is not valid; afpa_error_t says which and why */
     AFPA_IN_USE        /* held by living processes; afpa_error_t says by whom */
