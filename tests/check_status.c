@@ -19,7 +19,7 @@ static const struct {
 } cases[] = {
     STATUS(OK, "ok"),           STATUS(CHECK_DUE, "check_due"), STATUS(STALE, "stale"),       STATUS(MISS, "miss"),
     STATUS(EMPTY, "empty"),     STATUS(AGAIN, "again"),         STATUS(DECLINED, "declined"), STATUS(DISABLED, "disabled"),
-    STATUS(CHANGED, "changed"), STATUS(NO_SPACE, "no_space"),   STATUS(IO_ERROR, "io_error"), STATUS(NOT_FOUND, "not_found"),
+    STATUS(CHANGED, "changed"), STATUS(NO_SPACE, "no_space"),   STATUS(IO_ERROR, "io_error"), STATUS(CLOSED, "closed"), STATUS(NOT_FOUND, "not_found"),
     STATUS(INVALID, "invalid"), STATUS(IN_USE, "in_use"),
 };
 
@@ -45,7 +45,7 @@ END_TEST
 
 START_TEST(no_status)
 {
-    static const int numbers[] = {14, 15, 100, INT32_MAX, -1, INT32_MIN};
+    static const int numbers[] = {15, 16, 100, INT32_MAX, -1, INT32_MIN};
 
     ck_assert_str_eq(afpa_status_name((afpa_status_t)numbers[_i]), "unknown");
 }
