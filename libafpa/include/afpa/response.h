@@ -29,12 +29,20 @@ extern "C" {
 /* Bytes that afpa_response_print() may write: what closing says can be longer than what keeping alive said. */
 #define AFPA_RESPONSE_PRINT_MAX (AFPA_RESPONSE_HEADER_MAX + 32)
 
+/* What a connection may still do after a reply. */
+typedef struct afpa_limits {
+    uint32_t keep_alive_ms; /* idle until the next request */
+    uint32_t send_ms;       /* without progress while sending */
+    uint32_t lifetime_ms;   /* since it was accepted; no reply after that keeps it alive */
+    uint32_t requests;      /* the reply to request number `requests` closes */
+} afpa_limits_t;
+
 /* What one server says about its replies. */
 typedef struct afpa_response_terms {
     uint64_t server;        /* the virtual hosts behind one listening address, in one configuration: a new number after
                              * every reload, so that older entries are never found again */
     uint32_t revalidate_ms; /* as for afpa_cache_lookup() */
-    uint32_t keep_alive_ms; /* how long the connection may be idle after this reply; 0: it is closed */
+    afpa_limits_t limits;
     afpa_since_t since;     /* see afpa_validators_t */
     bool both;
     bool expires_follows;       /* Expires is the time of the reply plus a constant; else it has to be a constant itself */
@@ -78,7 +86,10 @@ void afpa_response_release(afpa_response_t *response);
 /* What the request's conditions are judged by; valid while the response is held. */
 afpa_validators_t afpa_response_validators(const afpa_response_t *response);
 
-uint32_t afpa_response_keep_alive_ms(const afpa_response_t *response);
+const afpa_limits_t *afpa_response_limits(const afpa_response_t *response);
+
+/* The first chunk of the file's payload, all of it if it has one; in memory while the response is held. */
+const void *afpa_response_payload(const afpa_response_t *response, uint32_t *length);
 
 /* Writes the header block of a 200 or a 304 with `date` (AFPA_HTTP_DATE bytes) in it; returns its length, at most
  * AFPA_RESPONSE_PRINT_MAX.  keep_alive false: it says that the connection is closed. */
