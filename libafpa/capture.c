@@ -248,7 +248,7 @@ size_t afpa__capture(const char *header, size_t length, uint64_t size, const afp
     char *bytes = out + sizeof(*c.block);
 
     *c.block = (afpa__block_shared_t){.revalidate_ms = terms->revalidate_ms,
-                                      .keep_alive_ms = terms->keep_alive_ms,
+                                      .limits = terms->limits,
                                       .since = (uint8_t)terms->since,
                                       .both = terms->both,
                                       .size = size,

@@ -28,7 +28,8 @@ typedef struct afpa__block_shared {
     uint64_t generation;
     uint64_t size; /* of the payload */
     int64_t last_modified;
-    int64_t expires_after;       /* seconds */
+    int64_t expires_after; /* seconds */
+    afpa_limits_t limits;
     afpa__part_shared_t part[2]; /* 200, 304: their bytes follow in this order */
 } afpa__block_shared_t;
 

@@ -140,9 +140,18 @@ afpa_validators_t afpa_response_validators(const afpa_response_t *response)
                                .both = b->both};
 }
 
-uint32_t afpa_response_keep_alive_ms(const afpa_response_t *response)
+const afpa_limits_t *afpa_response_limits(const afpa_response_t *response)
 {
-    return block_of(response)->keep_alive_ms;
+    return &block_of(response)->limits;
+}
+
+const void *afpa_response_payload(const afpa_response_t *response, uint32_t *length)
+{
+    const afpa__segment_t *s = response->file.cache->segment;
+    const afpa__entry_shared_t *e = &s->entries[response->file.object]; /* PINNED, or DRAINING and held: constant */
+
+    *length = e->length;
+    return e->length ? afpa__data_at(s, e->chunk, e->offset, e->length) : "";
 }
 
 static void expires_print(const afpa__block_shared_t *b, const char *date, char *to)

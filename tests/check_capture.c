@@ -13,7 +13,7 @@
 #define LATER "Sun, 06 Nov 1994 09:49:37 GMT"
 
 static const char *const dropped[] = {"Content-Type", "Content-Length", "Accept-Ranges", NULL};
-static const afpa_response_terms_t terms = {.revalidate_ms = 1000, .keep_alive_ms = 75000, .dropped = dropped};
+static const afpa_response_terms_t terms = {.revalidate_ms = 1000, .limits = {75000, 60000, 3600000, 1000}, .dropped = dropped};
 
 static size_t capture(const char *header, bool follows, char *block, const char **why)
 {

@@ -19,7 +19,7 @@
 #define SIZE 1000u
 
 static const char *const dropped[] = {"Content-Length", NULL};
-static const afpa_response_terms_t terms = {.server = 7, .revalidate_ms = 1000, .keep_alive_ms = 75000, .dropped = dropped};
+static const afpa_response_terms_t terms = {.server = 7, .revalidate_ms = 1000, .limits = {75000, 60000, 3600000, 1000}, .dropped = dropped};
 
 static const char header[] = "HTTP/1.1 200 OK\r\nDate: " DATE "\r\nContent-Length: 1000\r\nConnection: keep-alive\r\n"
                              "ETag: \"e\"\r\n\r\n";
@@ -151,6 +151,7 @@ START_TEST(header_block)
     afpa_request_t request = request_for("/a");
     char path[AFPA_PATH_MAX];
     afpa_validators_t v;
+    uint32_t length;
     afpa_response_t r;
     afpa_extent_t extent;
     fixture_t f;
@@ -165,7 +166,10 @@ START_TEST(header_block)
     printed(&r, true, false, "HTTP/1.1 304 Not Modified\r\nDate: " TODAY "\r\nConnection: close\r\nETag: \"e\"\r\n\r\n");
     v = afpa_response_validators(&r);
     ck_assert(v.etag.length == 3 && memcmp(v.etag.at, "\"e\"", 3) == 0 && v.last_modified == INT64_MIN);
-    ck_assert_uint_eq(afpa_response_keep_alive_ms(&r), 75000);
+    ck_assert_uint_eq(afpa_response_limits(&r)->keep_alive_ms, 75000);
+    ck_assert_uint_eq(afpa_response_limits(&r)->requests, 1000);
+    ck_assert_ptr_nonnull(afpa_response_payload(&r, &length));
+    ck_assert_uint_eq(length, SIZE);
     ck_assert_uint_eq(afpa_response_path(&r, path, sizeof(path)), strlen(path));
     ck_assert_str_eq(path, fixture_path(&f, "a"));
     ck_assert_uint_eq(afpa_response_path(&r, path, strlen(path)), 0);
