@@ -12,7 +12,8 @@ from tool import DONE, NO_ZONE, NOT_SO, put, run
 from wire import eventually
 
 
-@pytest.mark.parametrize("size,expected", [("1048576", 1 << 20), ("1m", 1 << 20), ("1M", 1 << 20), ("1500k", 1500 << 10), ("3000000", 3000000),
+@pytest.mark.parametrize("size,expected", [("1048576", 1 << 20), ("1m", 1 << 20), ("1M", 1 << 20), ("1500k", 1500 << 10),
+                                           ("3000000", 3000000),
                                            ("64m", 64 << 20)])
 def test_size(make, size, expected):
     zone = make(size)
@@ -64,7 +65,8 @@ def test_long_but_good_name(shm):
 def test_json(make):
     zone = make(create=False)
     created = run("--json", "create", zone.name, "4m").done().json
-    assert created == {"zone": zone.name, "path": str(zone.path), "size": 4 << 20, "chunk": 65536}, f"expected what was made: {created}"
+    assert created == {"zone": zone.name, "path": str(zone.path), "size": 4 << 20, "chunk": 65536}, \
+        f"expected what was made: {created}"
     assert run("--json", "destroy", zone.name).done().json == {"destroyed": zone.name}
 
 
@@ -150,7 +152,8 @@ def test_mlock_refused(make, need):
     """Under a limit, without the right to pass it."""
     need(os.geteuid() == 0 and os.path.exists("/usr/bin/setpriv"), "only root can give up a right, with setpriv")
     zone = make(create=False)
-    limited = ["sh", "-c", 'ulimit -l 64; exec setpriv --bounding-set=-ipc_lock,-sys_resource --inh-caps=-ipc_lock,-sys_resource "$@"', "sh"]
+    rights = "-ipc_lock,-sys_resource"
+    limited = ["sh", "-c", f'ulimit -l 64; exec setpriv --bounding-set={rights} --inh-caps={rights} "$@"', "sh"]
     ended = run("create", "--mlock", "require", zone.name, "4m", prefix=limited)
     need(ended.status != DONE, "the limit is not in force here")
     ended.fails(NOT_SO, zone.name, "lock")

@@ -56,7 +56,8 @@ def damage(path, places, seed):
             file.seek(at)
             old = file.read(1) or b"\0"
             file.seek(at)
-            file.write(dice.choice([bytes([old[0] ^ 1 << dice.randrange(8)]), b"\xff", b"\0", b"\xff" * 4, b"\xff" * 8, b"\1\0\0\0",
+            file.write(dice.choice([bytes([old[0] ^ 1 << dice.randrange(8)]), b"\xff", b"\0", b"\xff" * 4, b"\xff" * 8,
+                                    b"\1\0\0\0",
                                     bytes(4), dice.randbytes(8), b"\0\0\0\x80"]))
 
 

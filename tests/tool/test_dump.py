@@ -58,14 +58,16 @@ def test_line_end_in_a_name(zone, tmp_path):
     plain = put(tmp_path / "plain")
     zone.warm(tmp_path)
     ended = zone.run("dump")
-    assert ended.complains(NOT_SO, rf"{tmp_path}/line\x0aend: left out", "-0").out == b"%s\n" % os.fsencode(plain), "expected the other"
+    assert ended.complains(NOT_SO, rf"{tmp_path}/line\x0aend: left out", "-0").out == b"%s\n" % os.fsencode(plain), \
+        "expected the other"
 
 
 @pytest.mark.parametrize("given", [[], ["-"], ["FILE"]], ids=["nothing", "dash", "file"])
 def test_where_the_list_comes_from(zone, site, tmp_path, given):
     text = f"{site}/empty\n{site}/small.txt\n".encode()
     listed = put(tmp_path / "list", text if given == ["FILE"] else b"")
-    result = zone.run("--json", "restore", *[listed if one == "FILE" else one for one in given], stdin=b"" if given == ["FILE"] else text)
+    operands = [listed if one == "FILE" else one for one in given]
+    result = zone.run("--json", "restore", *operands, stdin=b"" if given == ["FILE"] else text)
     assert result.done().json["files"] == 2, f"expected the files of the list: {result}"
 
 

@@ -45,10 +45,12 @@ def named(zone, tmp_path):
 def test_fields(zone, site):
     zone.warm(site)
     objects = zone.json("list")
-    assert [one["path"] for one in objects] == sorted(str(one) for one in site.rglob("*") if one.is_file()), "expected all, by path"
+    assert [one["path"] for one in objects] == sorted(str(one) for one in site.rglob("*") if one.is_file()), \
+        "expected all, by path"
     for one in objects:
         assert wrong(one, LIST) == [], f"expected every field, of its type: {one}"
-        assert (one["kind"], one["state"], one["size"]) == ("file", "live", os.stat(one["path"]).st_size), f"expected the file: {one}"
+        assert (one["kind"], one["state"], one["size"]) == ("file", "live", os.stat(one["path"]).st_size), \
+            f"expected the file: {one}"
         assert one["age"] < 60 and one["pins"] == 0 and one["hits"] == 0, f"expected a new object: {one}"
 
 
@@ -61,7 +63,8 @@ def test_for_people(zone, site):
     zone.warm(site)
     lines = zone.run("list").done().lines
     assert lines[0].split() == ["SIZE", "IN", "MEMORY", "HITS", "AGE", "PINS", "STATE", "PATH"], f"expected a heading: {lines}"
-    assert re.fullmatch(rf" +64\.0 KB +64\.0 KB +0 +\d+ s +0 live +{site}/chunk\.bin", lines[1]), f"expected the object: {lines[1]}"
+    assert re.fullmatch(rf" +64\.0 KB +64\.0 KB +0 +\d+ s +0 live +{site}/chunk\.bin", lines[1]), \
+        f"expected the object: {lines[1]}"
     assert len(lines) == 5, f"expected the four files: {lines}"
 
 

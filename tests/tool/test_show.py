@@ -35,7 +35,8 @@ def test_identity(zone, site):
     path = site / "chunk.bin"
     zone.warm(path)
     identity, stat = zone.json("show", path)["identity"], path.stat()
-    assert (identity["device"], identity["inode"], identity["size"]) == (stat.st_dev, stat.st_ino, stat.st_size), "expected stat()'s"
+    assert (identity["device"], identity["inode"], identity["size"]) == (stat.st_dev, stat.st_ino, stat.st_size), \
+        "expected stat()'s"
     assert (int(identity["mtime"]), identity["mtime_nsec"]) == divmod(stat.st_mtime_ns, 10 ** 9), "expected the time of change"
     assert (int(identity["ctime"]), identity["ctime_nsec"]) == divmod(stat.st_ctime_ns, 10 ** 9), "expected the inode's"
 
@@ -57,9 +58,10 @@ def test_drawing(zone, tmp_path, size):
     text, count = zone.run("show", path).done().text, len(lengths(size))
     assert drawing(text) == [(0, "#" * count)], f"expected a # for each entry: {text}"
     rows = table(text)
-    assert [row[:2] + row[3:4] for row in rows] == [[str(index), "pinned", str(length)] for index, length in enumerate(lengths(size))], \
+    assert [row[:2] + row[3:4] for row in rows] == \
+        [[str(at), "pinned", str(length)] for at, length in enumerate(lengths(size))], \
         f"expected the entries in a table: {text}"
-    assert [row[4] == "-" for row in rows] == [length == 0 for length in lengths(size)], f"expected a chunk where there are bytes: {text}"
+    assert [row[4] == "-" for row in rows] == [length == 0 for length in lengths(size)], f"expected a chunk for bytes: {text}"
     words = f"pin array: {count} {'entry' if count == 1 else 'entries'} of 64.0 KB, {count} pinned\n"
     assert words in text, f"expected {words!r}: {text}"
 
@@ -121,9 +123,11 @@ def test_chunk_size(make, tmp_path, chunk):
 
 def test_spellings(zone, site):
     zone.warm(site)
-    for given, folder in [("small.txt", site), ("./small.txt", site), ("../small.txt", site / "sub"), (f"{site}//sub/../small.txt", "/"),
+    for given, folder in [("small.txt", site), ("./small.txt", site), ("../small.txt", site / "sub"),
+                          (f"{site}//sub/../small.txt", "/"),
                           (f"{site}/./small.txt", "/")]:
-        assert zone.run("--json", "show", given, cwd=folder).done().json["path"] == f"{site}/small.txt", f"expected to find {given}"
+        assert zone.run("--json", "show", given, cwd=folder).done().json["path"] == f"{site}/small.txt", \
+            f"expected to find {given}"
 
 
 def test_links_are_names(zone, site):

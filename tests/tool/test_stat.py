@@ -50,7 +50,8 @@ def test_counts(zone, site):
 def test_hits(zone, site, holder):
     holder(zone, *[site / "small.txt"] * 6)
     stat = zone.json("stat")
-    assert (stat["hits"], stat["pipeline_hits"], stat["fast_hits"], stat["misses"]) == (5, 5, 0, 1), "expected five hits after a miss"
+    assert (stat["hits"], stat["pipeline_hits"], stat["fast_hits"], stat["misses"]) == (5, 5, 0, 1), \
+        "expected five hits after a miss"
     assert re.search(r"hit ratio +83\.3 %", zone.run("stat").done().text), "expected the ratio of them"
 
 
@@ -102,7 +103,8 @@ def test_killed_owner(zone, site, holder):
     zone.run("show", site / "sub/large.bin").done()
     zone.run("purge", "--all").done()
     stat = zone.json("stat")
-    assert (stat["owners"], stat["pins"], stat["objects"], stat["draining"]) == ([], 0, 0, 0), f"expected nothing to be left: {stat}"
+    assert (stat["owners"], stat["pins"], stat["objects"], stat["draining"]) == ([], 0, 0, 0), \
+        f"expected nothing to be left: {stat}"
     assert stat["reaped"] == 1, f"expected the slot to be counted: {stat}"
     zone.verified()
 
@@ -132,7 +134,7 @@ def test_reset(zone, site, holder):
 
 def test_interval_for_people(zone):
     lines = zone.run("stat", "--interval", "0.01", "--count", "21").done().lines
-    heading = ["hits", "misses", "declined", "fills", "errors", "evicted", "checked", "retired", "objects", "cached", "free", "pins"]
+    heading = "hits misses declined fills errors evicted checked retired objects cached free pins".split()
     assert len(lines) == 23, f"expected 21 lines below two headings: {lines}"
     assert lines[0].split() == lines[21].split() == heading, f"expected the heading again after 20 lines: {lines}"
 

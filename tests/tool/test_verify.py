@@ -99,7 +99,8 @@ def test_many_problems(make, tmp_path):
     assert poke(zone, b"/recognisable", b"/recognizable") == 300
     ended, result = zone.run("verify"), zone.run("--json", "verify")
     assert (ended.status, result.status) == (NOT_SO, NOT_SO), f"expected problems: {result}"
-    assert result.json["count"] >= 300 and result.json["count"] >= len(result.json["problems"]), f"expected all to be counted: {result}"
+    assert result.json["count"] >= 300 and result.json["count"] >= len(result.json["problems"]), \
+        f"expected all to be counted: {result}"
 
 
 @pytest.mark.parametrize("how", [None, signal.SIGKILL], ids=["gone", "killed"])

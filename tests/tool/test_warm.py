@@ -23,7 +23,8 @@ def test_fields(zone, site):
     result = zone.run("--json", "warm", site, "/not/there")
     result.complains(NOT_SO, "/not/there: not_found")
     assert wrong(result.json, WARM) == [], f"expected every field, of its type: {result}"
-    assert result.json["files"] == 4 and result.json["bytes"] == sum(os.stat(one).st_size for one in files(site)), "expected the site"
+    assert result.json["files"] == 4 and result.json["bytes"] == sum(os.stat(one).st_size for one in files(site)), \
+        "expected the site"
     assert result.json["skipped"] == {"not_found": 1}, f"expected the reason: {result}"
 
 
@@ -446,7 +447,8 @@ def test_url_in_capitals(zone, server):
 @pytest.mark.parametrize("status", [404, 403, 500, 301, 206])
 def test_url_with_another_status(zone, server, status):
     ended = zone.run("--json", "warm", f"{server.url}/{status}")
-    assert ended.complains(NOT_SO, f"/{status}: http_{status}").json["skipped"] == {f"http_{status}": 1}, f"expected the status: {ended}"
+    assert ended.complains(NOT_SO, f"/{status}: http_{status}").json["skipped"] == {f"http_{status}": 1}, \
+        f"expected the status: {ended}"
 
 
 def unused_port():
@@ -510,7 +512,8 @@ def test_no_progress_elsewhere(zone, site):
 
 def test_no_progress_where_only_output_is_a_terminal(zone, site):
     terminal = Terminal()
-    process = subprocess.Popen(command("-z", zone.path, "warm", site), stdout=terminal.theirs, stderr=subprocess.PIPE, env=environment())
+    process = subprocess.Popen(command("-z", zone.path, "warm", site), stdout=terminal.theirs, stderr=subprocess.PIPE,
+                               env=environment())
     err = process.communicate(timeout=SECONDS)[1]
     assert err == b"" and b"\x1b" not in terminal.end(), f"expected the summary alone: {err}"
 

@@ -64,7 +64,8 @@ class Run:
     def complains(self, status, *words):
         err = self.err.decode()
         assert self.status == status, f"expected exit status {status}: {self}"
-        assert err.startswith("afpactl: ") and err.endswith("\n") and err.count("\n") == 1, f"expected one line of afpactl: {self}"
+        assert err.startswith("afpactl: ") and err.endswith("\n") and err.count("\n") == 1, \
+            f"expected one line of afpactl: {self}"
         for word in words:
             assert str(word) in err, f"expected {word!r} in the message: {self}"
         return self
@@ -101,7 +102,8 @@ class Segment(Zone):
 
     def start(self, *args, stdin=subprocess.PIPE, stderr=subprocess.PIPE, **more):
         """A call that goes on; the caller waits for it."""
-        return subprocess.Popen(command("-z", self.path, *args), stdin=stdin, stdout=subprocess.PIPE, stderr=stderr, env=environment(), **more)
+        return subprocess.Popen(command("-z", self.path, *args), stdin=stdin, stdout=subprocess.PIPE, stderr=stderr,
+                                env=environment(), **more)
 
 
 class Holder:
@@ -207,9 +209,11 @@ STAT = {"zone": is_text, "path": is_text, "layout_version": is_count, "size": is
         "response_entries": is_count, "bytes_cached": is_count, "bytes_free": is_count, "hits": is_count, "fast_hits": is_count,
         "pipeline_hits": is_count, "misses": is_count, "fills": is_count, "fill_errors": is_count, "evictions": is_count,
         "revalidations": is_count, "retired": is_count, "pins": is_count, "owners": all_of(OWNER), "declined": is_counts}
-LIST = {"path": is_text, "kind": is_text, "size": is_count, "state": is_text, "hits": is_count, "age": is_seconds, "pins": is_count}
+LIST = {"path": is_text, "kind": is_text, "size": is_count, "state": is_text, "hits": is_count, "age": is_seconds,
+        "pins": is_count}
 ENTRY = {"index": is_count, "state": is_text, "pins": is_count, "length": is_count, "chunk": is_chunk}
-SHOW = {**LIST, "identity": lambda value: isinstance(value, dict) and value != {}, "header": is_header, "pin_array": all_of(ENTRY)}
+SHOW = {**LIST, "identity": lambda value: isinstance(value, dict) and value != {}, "header": is_header,
+        "pin_array": all_of(ENTRY)}
 WARM = {"files": is_count, "bytes": is_count, "skipped": is_counts, "seconds": is_seconds}
 VERIFY = {"ok": is_bool, "problems": lambda value: isinstance(value, list) and all(is_text(one) for one in value)}
 
