@@ -6,10 +6,12 @@ afpainclude_HEADERS = \
 	libafpa/include/afpa/cache.h \
 	libafpa/include/afpa/counters.def \
 	libafpa/include/afpa/counters.h \
+	libafpa/include/afpa/engine.h \
 	libafpa/include/afpa/executor.h \
 	libafpa/include/afpa/http.h \
 	libafpa/include/afpa/inspect.h \
 	libafpa/include/afpa/log.h \
+	libafpa/include/afpa/loop.h \
 	libafpa/include/afpa/options.def \
 	libafpa/include/afpa/options.h \
 	libafpa/include/afpa/request.h \
@@ -39,6 +41,9 @@ libafpa_sources = \
 	libafpa/send.c libafpa/send.h libafpa/send_states.def \
 	libafpa/completion.c libafpa/completion.h \
 	libafpa/owner.c libafpa/owner.h \
+	libafpa/transport_epoll.c \
+	libafpa/conn.c libafpa/conn_states.def \
+	libafpa/engine.c libafpa/engine.h \
 	libafpa/cache.c libafpa/cache.h \
 	libafpa/zone.c libafpa/zone.h \
 	libafpa/inspect.c \

@@ -1,0 +1,102 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * What the connections of one engine share: records, buffers, timers, the date.  See engine.c.
+ */
+#ifndef AFPA_ENGINE_PRIVATE_H
+#define AFPA_ENGINE_PRIVATE_H
+
+#include <stdio.h>
+
+#include <afpa/engine.h>
+#include <afpa/http.h>
+#include <afpa/response.h>
+#include <afpa/send.h>
+
+/* Payload up to here is copied behind its header, and its pin given back before anything is sent; beyond, the send machine has
+ * it.  Copying 16 KB takes a microsecond, a system call more takes about as long. */
+#define AFPA__COPY_MAX 16384u
+/* Replies of one flush. */
+#define AFPA__OUT_SIZE 65536u
+
+typedef struct afpa__out {
+    struct afpa__out *next;
+    char bytes[AFPA__OUT_SIZE];
+} afpa__out_t;
+
+/* In its engine's wheel, while it has a deadline. */
+typedef struct afpa__timer {
+    afpa_conn_t *previous, *next;
+    uint64_t deadline; /* ms; 0: none */
+    uint32_t slot;     /* of the wheel; AFPA__WHEEL: in none */
+} afpa__timer_t;
+
+#define AFPA__WHEEL 256u
+
+struct afpa_conn {
+    afpa_engine_t *engine;
+    afpa_conn_setup_t setup;
+    unsigned state;
+    afpa_io_t receive, sending, closing;
+    afpa__timer_t timer;
+    /* Input: bytes read and not answered. */
+    const char *in;
+    size_t in_length;
+    char *kept; /* memory of its own for them; NULL: they are the provider's */
+    size_t kept_room;
+    /* Output: replies put together. */
+    afpa__out_t *out;
+    size_t out_length, out_accepted, out_completed;
+    /* A payload that the send machine has, and the head of its request at the beginning of the input. */
+    afpa_send_t *send;
+    size_t head;
+    uint64_t progress;
+    afpa_limits_t limits; /* of the last reply */
+    uint32_t requests;
+    afpa_counter_t why; /* a handover is due */
+    afpa_send_outcome_t outcome;
+    /* What happened while an action ran. */
+    bool completed, writable, ended, timed_out, close_asked, disconnected;
+    bool running, pumping, receiving, last, head_timed;
+};
+
+struct afpa_engine {
+    afpa_engine_setup_t setup;
+    unsigned conns;
+    afpa_conn_t *free_conns; /* by timer.next */
+    struct slab *slabs;
+    afpa__out_t *free_outs;
+    unsigned outs;
+    afpa_send_t **free_sends;
+    unsigned sends;
+    afpa_conn_t *wheel[AFPA__WHEEL];
+    uint64_t turned; /* ms: slots before this time are done */
+    int64_t second;
+    char date[AFPA_HTTP_DATE];
+};
+
+/* A record, cleared; NULL: as many as may be are in use, or out of memory.  And back. */
+afpa_conn_t *afpa__engine_conn(afpa_engine_t *engine);
+void afpa__engine_conn_free(afpa_conn_t *conn);
+
+/* NULL: out of memory. */
+afpa__out_t *afpa__engine_out(afpa_engine_t *engine);
+void afpa__engine_out_free(afpa_engine_t *engine, afpa__out_t *out);
+afpa_send_t *afpa__engine_send(afpa_engine_t *engine);
+void afpa__engine_send_free(afpa_engine_t *engine, afpa_send_t *send);
+
+/* The Date of now: AFPA_HTTP_DATE bytes; printed once a second. */
+const char *afpa__engine_date(afpa_engine_t *engine);
+
+/* Sets the connection's one timer, or takes it away; afpa__conn_timeout() is called when it is over. */
+void afpa__timer_set(afpa_conn_t *conn, uint32_t ms);
+void afpa__timer_clear(afpa_conn_t *conn);
+void afpa__conn_timeout(afpa_conn_t *conn);
+
+/* Has a worker check the file of a held response. */
+void afpa__engine_check(afpa_engine_t *engine, const afpa_response_t *response);
+
+/* The table as a graph, for dot(1); "blocked". */
+void afpa__conn_print_dot(FILE *out);
+const char *afpa__conn_state_name(unsigned state);
+
+#endif

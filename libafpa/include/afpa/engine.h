@@ -1,0 +1,93 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * The connection engine: requests in, replies from response entries out, everything else to the host.
+ *
+ * One engine per event loop; all calls, and the loop's transports, belong to that loop's thread.  A connection is given to the
+ * engine when its next byte will begin a request, and stays until it is closed, or until a request comes that the engine cannot
+ * answer: then the host gets it back with exactly the bytes that were not answered.  The host may give it again after that request.
+ * A hit costs one receive and one send, however many of them one receive brings.
+ */
+#ifndef AFPA_ENGINE_H
+#define AFPA_ENGINE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <afpa/cache.h>
+#include <afpa/executor.h>
+#include <afpa/request.h>
+#include <afpa/transport.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+typedef struct afpa_engine afpa_engine_t;
+typedef struct afpa_conn afpa_conn_t;
+
+/* One reply, for the host's log.  Valid during the call. */
+typedef struct afpa_reply {
+    const afpa_request_t *request;
+    unsigned status; /* 200, 304 */
+    uint64_t body;   /* bytes of payload that were sent */
+    uint64_t header; /* bytes of its header */
+    bool cut;        /* the connection ended before all of it was sent */
+} afpa_reply_t;
+
+typedef struct afpa_engine_setup {
+    afpa_executor_t *executor; /* checks files, reads chunks; its `done` runs in the loop */
+    uint64_t zerocopy;         /* payload from this size on is sent by reference */
+    unsigned connections;      /* most at once */
+    /* The request is the host's, for the reason `why` (counted already).  The engine has forgotten the connection; no request of
+     * its transport is under way.  `bytes` are what was read and not answered, at least one; the host copies them. */
+    void (*handover)(void *context, afpa_transport_t *transport, const char *bytes, size_t length, afpa_counter_t why);
+    /* The connection is closed, its transport gone; the engine has forgotten it. */
+    void (*closed)(void *context);
+    /* A reply was sent, or cut.  In the order of the requests.  May be NULL. */
+    void (*replied)(void *context, const afpa_reply_t *reply);
+} afpa_engine_setup_t;
+
+/* NULL: out of memory. */
+afpa_engine_t *afpa_engine_create(const afpa_engine_setup_t *setup);
+
+/* Ends it; every connection must be gone.  *engine may be NULL; it is set to NULL. */
+void afpa_engine_destroy(afpa_engine_t **engine);
+
+/* Lets timers fire.  The loop calls it at least every AFPA_ENGINE_TICK_MS while afpa_engine_conns() is not 0. */
+#define AFPA_ENGINE_TICK_MS 256
+void afpa_engine_tick(afpa_engine_t *engine);
+
+unsigned afpa_engine_conns(const afpa_engine_t *engine);
+
+typedef struct afpa_conn_setup {
+    afpa_transport_t *transport; /* accepted or connected, nothing under way */
+    void *context;               /* for the host's routines */
+    afpa_cache_t *cache;         /* NULL: everything is the host's */
+    uint64_t server;             /* see afpa_response_terms_t */
+    uint64_t accepted_ms;        /* when it was, by afpa_engine_now() */
+    uint32_t first_ms;           /* until the first byte of the next request */
+    uint32_t head_ms;            /* from there until the last byte of its head */
+    uint32_t linger_ms;          /* what the peer still sends after the last reply is read and thrown away for so long */
+    uint32_t requests;           /* answered on this connection before */
+    const char *bytes;           /* read already, and not answered; copied */
+    size_t length;
+} afpa_conn_setup_t;
+
+/* Takes the connection.  NULL: as many as may be are there: it stays the host's.
+ * May call handover() or closed() before it returns: then the result must not be used. */
+afpa_conn_t *afpa_conn_start(afpa_engine_t *engine, const afpa_conn_setup_t *setup);
+
+/* Ends the connection: at once if it waits for a request, after the reply under way otherwise; then closed() is called. */
+void afpa_conn_close(afpa_conn_t *conn);
+
+/* Whether it waits for the first byte of a request: it can be closed and nobody loses anything. */
+bool afpa_conn_idle(const afpa_conn_t *conn);
+
+/* Milliseconds, monotonic. */
+uint64_t afpa_engine_now(void);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

@@ -1,0 +1,57 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * The library's own event loop, and the transport provider on it: epoll, edge-triggered.  For hosts that have none.
+ *
+ * One loop belongs to one thread; only afpa_loop_wake() may be called from others.  A server runs a loop per thread, each with a
+ * listening socket of its own on the same address (SO_REUSEPORT), so that the kernel spreads connections.
+ */
+#ifndef AFPA_LOOP_H
+#define AFPA_LOOP_H
+
+#include <stdbool.h>
+#include <sys/socket.h>
+
+#include <afpa/executor.h>
+#include <afpa/status.h>
+#include <afpa/transport.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+typedef struct afpa_loop afpa_loop_t;
+
+/* NULL: errno says why. */
+afpa_loop_t *afpa_loop_create(void);
+
+/* Closes its listening sockets and frees it.  Its connections must be gone, and no job submitted to its executor be under way.
+ * *loop may be NULL; it is set to NULL. */
+void afpa_loop_destroy(afpa_loop_t **loop);
+
+/* Listens on an address; connections are offered to `endpoint`.  AFPA_INVALID: the error says which address, and why. */
+afpa_status_t afpa_loop_listen(afpa_loop_t *loop, const struct sockaddr *address, socklen_t length, afpa_endpoint_t *endpoint,
+                               afpa_error_t *error);
+
+/* The port that the last listening socket got. */
+unsigned afpa_loop_port(const afpa_loop_t *loop);
+
+/* Stops listening; connections go on. */
+void afpa_loop_unlisten(afpa_loop_t *loop);
+
+/* A new transport of this loop, for connect(); one that is never connected is given back with disconnect().  NULL: out of memory.
+ */
+afpa_transport_t *afpa_loop_transport(afpa_loop_t *loop, afpa_endpoint_t *endpoint);
+
+/* Waits for events, at most `ms` (-1: for ever), and handles them.  AFPA_OK, or AFPA_IO_ERROR: errno says why. */
+afpa_status_t afpa_loop_run(afpa_loop_t *loop, int ms);
+
+/* Makes afpa_loop_run() return soon.  From any thread, or a signal handler. */
+void afpa_loop_wake(afpa_loop_t *loop);
+
+/* An executor whose jobs run in `pool` and are done in this loop.  Belongs to the loop. */
+afpa_executor_t *afpa_loop_executor(afpa_loop_t *loop, afpa_executor_t *pool);
+
+#ifdef __cplusplus
+}
+#endif
+#endif
