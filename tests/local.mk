@@ -7,6 +7,8 @@ suites = \
 	tests/check_chunk \
 	tests/check_clock \
 	tests/check_completion \
+	tests/check_conn \
+	tests/check_conn_end \
 	tests/check_evict \
 	tests/check_executor \
 	tests/check_fill \
@@ -46,6 +48,9 @@ tests_check_capture_SOURCES = tests/check_capture.c tests/check_main.h
 tests_check_chunk_SOURCES = tests/check_chunk.c tests/child.h $(fixture)
 tests_check_clock_SOURCES = tests/check_clock.c tests/child.h $(fixture)
 tests_check_completion_SOURCES = tests/check_completion.c $(fakes)
+rig = tests/conn_rig.c tests/conn_rig.h tests/fake_provider.c tests/fake_provider.h $(fixture)
+tests_check_conn_SOURCES = tests/check_conn.c $(rig)
+tests_check_conn_end_SOURCES = tests/check_conn_end.c $(rig)
 tests_check_evict_SOURCES = tests/check_evict.c $(fixture)
 tests_check_executor_SOURCES = tests/check_executor.c tests/child.h $(fixture)
 tests_check_fill_SOURCES = tests/check_fill.c tests/child.h $(fixture)

@@ -1,0 +1,342 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Connections of the engine: their limits, their timers, and how they end.
+ */
+#include "config.h"
+
+#include "conn_rig.h"
+
+/* ---- limits ---- */
+
+START_TEST(requests_limit)
+{
+    const afpa_limits_t three = {.keep_alive_ms = 1000, .send_ms = 1000, .lifetime_ms = 1000000, .requests = 3};
+    rig_t r;
+
+    rig_begin(&r);
+    rig_admit(&r, "/three", "small", &three);
+    r.setup.requests = (uint32_t)_i;
+    rig_start(&r);
+    for (int i = _i; i < 2; i++)
+        rig_arrive(&r, GET("/three"));
+    ck_assert_uint_eq(r.closes, 0);
+    rig_arrive(&r, GET("/three"));
+    ck_assert_uint_eq(r.closes, 1);
+    ck_assert_uint_eq(r.told, 3 - (unsigned)_i);
+    rig_end(&r);
+}
+END_TEST
+
+START_TEST(lifetime_limit)
+{
+    const afpa_limits_t brief = {.keep_alive_ms = 1000, .send_ms = 1000, .lifetime_ms = 400, .requests = 1000};
+    rig_t r;
+
+    rig_begin(&r);
+    rig_admit(&r, "/brief", "small", &brief);
+    rig_start(&r);
+    rig_arrive(&r, GET("/brief"));
+    fixture_clock_advance(400);
+    ck_assert_uint_eq(r.closes, 0);
+    rig_arrive(&r, GET("/brief"));
+    ck_assert_uint_eq(r.closes, 1);
+    ck_assert_uint_eq(r.told, 2);
+    rig_end(&r);
+}
+END_TEST
+
+START_TEST(no_keep_alive)
+{
+    const afpa_limits_t none = {.keep_alive_ms = 0, .send_ms = 1000, .lifetime_ms = 1000000, .requests = 1000};
+    rig_t r;
+
+    rig_begin(&r);
+    rig_admit(&r, "/none", "small", &none);
+    rig_start(&r);
+    rig_arrive(&r, GET("/none"));
+    ck_assert_uint_eq(r.closes, 1);
+    ck_assert_ptr_nonnull(memmem(r.conn.sent, r.conn.sent_length, "Connection: close\r\n", 19));
+    rig_end(&r);
+}
+END_TEST
+
+/* ---- timers ---- */
+
+static void pass(rig_t *r, unsigned ms)
+{
+    for (; ms >= 250; ms -= 250) {
+        fixture_clock_advance(250);
+        afpa_engine_tick(r->engine);
+    }
+}
+
+/* Not before its time, and at most two ticks late. */
+static void ends_after(rig_t *r, unsigned ms)
+{
+    pass(r, ms - 250);
+    ck_assert_uint_eq(r->closes, 0);
+    pass(r, 1000);
+    rig_settle(r);
+    ck_assert_uint_eq(r->closes, 1);
+}
+
+START_TEST(first_timeout)
+{
+    rig_t r;
+
+    rig_begin(&r);
+    rig_start(&r);
+    ends_after(&r, 60000);
+    rig_end(&r);
+}
+END_TEST
+
+START_TEST(idle_timeout)
+{
+    rig_t r;
+
+    rig_begin(&r);
+    rig_start(&r);
+    pass(&r, 500);
+    rig_arrive(&r, GET("/small"));
+    ends_after(&r, 75000);
+    rig_end(&r);
+}
+END_TEST
+
+/* A byte now and then does not make a head last longer. */
+START_TEST(head_timeout)
+{
+    rig_t r;
+
+    rig_begin(&r);
+    r.setup.head_ms = 5000;
+    rig_start(&r);
+    rig_arrive(&r, GET("/small"));
+    rig_arrive(&r, "GET /small HTTP/1.1\r\nX: ");
+    for (unsigned i = 0; i < 9; i++) {
+        pass(&r, 500);
+        rig_arrive(&r, "x");
+    }
+    ck_assert_uint_eq(r.closes, 0);
+    pass(&r, 1000);
+    ck_assert_uint_eq(r.closes, 1);
+    rig_end(&r);
+}
+END_TEST
+
+/* The next head has its time anew. */
+START_TEST(head_timeout_is_per_head)
+{
+    rig_t r;
+
+    rig_begin(&r);
+    r.setup.head_ms = 5000;
+    rig_start(&r);
+    for (unsigned i = 0; i < 4; i++) {
+        rig_arrive(&r, "GET /small HTTP/1.1\r\n");
+        pass(&r, 500);
+        rig_arrive(&r, "Host: h\r\n\r\nGET /empty HTTP/1.1\r\nHo");
+        pass(&r, 500);
+        rig_arrive(&r, "st: h\r\n\r\n");
+        rig_settle(&r);    }
+    ck_assert_uint_eq(r.closes + r.handovers, 0);
+    ck_assert_uint_eq(r.told, 8);
+    rig_end(&r);
+}
+END_TEST
+
+START_TEST(send_timeout)
+{
+    rig_t r;
+
+    rig_begin(&r);
+    rig_start(&r);
+    r.conn.block = 1;
+    rig_arrive(&r, _i ? GET("/large") : GET("/small"));
+    ends_after(&r, 60000);
+    rig_end(&r);
+}
+END_TEST
+
+/* A payload that goes on, however slowly, is not timed out; one that stops is, and its reply is told as cut. */
+START_TEST(send_progress)
+{
+    rig_t r;
+
+    rig_begin(&r);
+    r.conn.accept = 1000;
+    rig_start(&r);
+    r.conn.block = 3;
+    rig_arrive(&r, GET("/large"));
+    for (unsigned i = 0; i < 20; i++) {
+        pass(&r, 30000);
+        ck_assert(r.conn.waits);
+        fake_conn_writable(&r.conn);
+    }
+    ck_assert_uint_eq(r.closes, 0);
+    pass(&r, 121000);
+    ck_assert_uint_eq(r.closes, 1);
+    ck_assert_uint_eq(r.told, 1);
+    ck_assert(r.replies[0].cut && r.replies[0].body > 0 && r.replies[0].body < RIG_LARGE);
+    rig_end(&r);
+}
+END_TEST
+
+/* ---- ends ---- */
+
+/* What was sent behind the last request is read and thrown away for a while, so that no reset overtakes the reply. */
+START_TEST(lingers)
+{
+    rig_t r;
+
+    rig_begin(&r);
+    rig_start(&r);
+    rig_arrive(&r, CLOSE("/small") GET("/small"));
+    rig_sent(&r, CLOSE("/small"));
+    ck_assert(r.conn.released && !r.conn.closed);
+    rig_arrive(&r, GET("/small"));
+    ck_assert_uint_eq(r.told, 1);
+    if (_i == 0)
+        fake_conn_eof(&r.conn);
+    else if (_i == 1)
+        fake_conn_reset(&r.conn);
+    else
+        ends_after(&r, 5000);
+    ck_assert_uint_eq(r.closes, 1);
+    rig_end(&r);
+}
+END_TEST
+
+static const char *const ends[] = {"", "GET /sm", GET("/small"), GET("/small") "GET "};
+
+START_TEST(peer_ends)
+{
+    rig_t r;
+
+    rig_begin(&r);
+    rig_start(&r);
+    rig_arrive(&r, ends[_i / 2]);
+    if (_i % 2)
+        fake_conn_reset(&r.conn);
+    else
+        fake_conn_eof(&r.conn);
+    ck_assert_uint_eq(r.closes, 1);
+    ck_assert_uint_eq(r.told, _i >= 4);
+    rig_end(&r);
+}
+END_TEST
+
+/* A request, then the end of the stream: it is answered. */
+START_TEST(half_closed)
+{
+    rig_t r;
+
+    rig_begin(&r);
+    rig_start(&r);
+    r.conn.block = 1;
+    rig_arrive(&r, GET("/large"));
+    fake_conn_eof(&r.conn);
+    ck_assert_uint_eq(r.closes, 0);
+    r.conn.block = 0;
+    rig_settle(&r);
+    rig_sent(&r, GET("/large"));
+    ck_assert_uint_eq(r.closes, 1);
+    rig_end(&r);
+}
+END_TEST
+
+START_TEST(broken_while_sending)
+{
+    rig_t r;
+
+    rig_begin(&r);
+    r.conn.accept = 500;
+    r.conn.block = 2;
+    r.conn.late = _i / 2;
+    rig_start(&r);
+    rig_arrive(&r, _i % 2 ? GET("/large") GET("/small") : GET("/small") GET("/large"));
+    fake_conn_reset(&r.conn);
+    rig_settle(&r);
+    ck_assert_uint_eq(r.closes, 1);
+    rig_end(&r);
+}
+END_TEST
+
+/* The file changes while its reply is on its way: the reply is cut. */
+START_TEST(file_changes)
+{
+    rig_t r;
+
+    rig_begin(&r);
+    rig_start(&r);
+    ck_assert_int_eq(afpa_cache_purge(r.f.cache, fixture_path(&r.f, "large"), strlen(fixture_path(&r.f, "large"))), AFPA_OK);
+    rig_arrive(&r, GET("/large"));
+    ck_assert_uint_eq(r.handovers, 1); /* its response went with it */
+    rig_end(&r);
+}
+END_TEST
+
+START_TEST(closed_by_host)
+{
+    rig_t r;
+
+    rig_begin(&r);
+    rig_start(&r);
+    ck_assert(afpa_conn_idle(r.c));
+    if (_i == 0) {
+        afpa_conn_close(r.c);
+    } else {
+        r.conn.block = _i == 1 ? 1 : 2;
+        rig_arrive(&r, GET("/large"));
+        ck_assert(!afpa_conn_idle(r.c));
+        afpa_conn_close(r.c);
+        ck_assert_uint_eq(r.closes, 0);
+        r.conn.block = 0;
+        rig_settle(&r);
+        rig_sent(&r, GET("/large"));
+    }
+    ck_assert_uint_eq(r.closes, 1);
+    rig_end(&r);
+}
+END_TEST
+
+/* A head that has begun is still read; its reply says that it is the last. */
+START_TEST(closed_in_a_head)
+{
+    rig_t r;
+
+    rig_begin(&r);
+    rig_start(&r);
+    rig_arrive(&r, "GET /small HTT");
+    afpa_conn_close(r.c);
+    ck_assert_uint_eq(r.closes, 0);
+    rig_arrive(&r, "P/1.1\r\nHost: h\r\n\r\n");
+    rig_sent(&r, CLOSE("/small"));
+    ck_assert_uint_eq(r.closes, 1);
+    rig_end(&r);
+}
+END_TEST
+
+int main(void)
+{
+    Suite *suite = suite_create("conn_end");
+
+    rig_add(suite, "requests_limit", requests_limit, 3);
+    rig_add(suite, "lifetime_limit", lifetime_limit, 1);
+    rig_add(suite, "no_keep_alive", no_keep_alive, 1);
+    rig_add(suite, "first_timeout", first_timeout, 1);
+    rig_add(suite, "idle_timeout", idle_timeout, 1);
+    rig_add(suite, "head_timeout", head_timeout, 1);
+    rig_add(suite, "head_timeout_is_per_head", head_timeout_is_per_head, 1);
+    rig_add(suite, "send_timeout", send_timeout, 2);
+    rig_add(suite, "send_progress", send_progress, 1);
+    rig_add(suite, "lingers", lingers, 3);
+    rig_add(suite, "peer_ends", peer_ends, 2 * CHECK_COUNT(ends));
+    rig_add(suite, "half_closed", half_closed, 1);
+    rig_add(suite, "broken_while_sending", broken_while_sending, 4);
+    rig_add(suite, "file_changes", file_changes, 1);
+    rig_add(suite, "closed_by_host", closed_by_host, 3);
+    rig_add(suite, "closed_in_a_head", closed_in_a_head, 1);
+    return check_main(suite);
+}
