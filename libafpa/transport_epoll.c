@@ -165,7 +165,7 @@ static void indicate(conn_t *c)
 {
     afpa_endpoint_t *endpoint = c->base.endpoint;
 
-    while (c->readable && !c->receiving && c->fd >= 0 && !c->left && endpoint->received) {
+    while (c->readable && !c->receiving && c->fd >= 0 && !c->left && endpoint && endpoint->received) {
         ssize_t n = recv_some(c, c->loop->memory, BUFFER);
         size_t taken;
 
@@ -514,7 +514,7 @@ static void jobs_done(afpa_loop_t *loop)
 /* The peer closed or the connection broke, and no request is there to tell. */
 static void ended(conn_t *c, afpa_status_t why)
 {
-    if (c->fd >= 0 && c->accepted && !c->receiving && c->base.endpoint->disconnected)
+    if (c->fd >= 0 && !c->receiving && c->base.endpoint && c->base.endpoint->disconnected)
         c->base.endpoint->disconnected(c->base.endpoint, &c->base, why);
 }
 

@@ -9,6 +9,7 @@ suites = \
 	tests/check_completion \
 	tests/check_conn \
 	tests/check_conn_end \
+	tests/check_engine \
 	tests/check_evict \
 	tests/check_executor \
 	tests/check_fill \
@@ -33,6 +34,7 @@ suites = \
 	tests/check_space \
 	tests/check_stats \
 	tests/check_status \
+	tests/check_transport_epoll \
 	tests/check_verify \
 	tests/check_verify_damage \
 	tests/check_walk \
@@ -49,6 +51,8 @@ tests_check_chunk_SOURCES = tests/check_chunk.c tests/child.h $(fixture)
 tests_check_clock_SOURCES = tests/check_clock.c tests/child.h $(fixture)
 tests_check_completion_SOURCES = tests/check_completion.c $(fakes)
 rig = tests/conn_rig.c tests/conn_rig.h tests/fake_provider.c tests/fake_provider.h $(fixture)
+tests_check_engine_SOURCES = tests/check_engine.c $(rig)
+tests_check_transport_epoll_SOURCES = tests/check_transport_epoll.c tests/fake_provider.c tests/fake_provider.h tests/check_main.h
 tests_check_conn_SOURCES = tests/check_conn.c $(rig)
 tests_check_conn_end_SOURCES = tests/check_conn_end.c $(rig)
 tests_check_evict_SOURCES = tests/check_evict.c $(fixture)

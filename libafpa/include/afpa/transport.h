@@ -84,7 +84,7 @@ struct afpa_provider {
 /* A connection; providers have their own behind it. */
 struct afpa_transport {
     const afpa_provider_t *provider;
-    afpa_endpoint_t *endpoint; /* whom events go to; may be changed between events */
+    afpa_endpoint_t *endpoint; /* whom events go to; may be changed between events; NULL: nobody */
     void *context;             /* the endpoint's */
 };
 
