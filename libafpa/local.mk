@@ -42,6 +42,7 @@ libafpa_sources = \
 	libafpa/completion.c libafpa/completion.h \
 	libafpa/owner.c libafpa/owner.h \
 	libafpa/transport_epoll.c \
+	libafpa/loop.c libafpa/loop.h \
 	libafpa/conn.c libafpa/conn_states.def \
 	libafpa/engine.c libafpa/engine.h \
 	libafpa/cache.c libafpa/cache.h \

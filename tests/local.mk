@@ -21,6 +21,7 @@ suites = \
 	tests/check_key \
 	tests/check_lock \
 	tests/check_log \
+	tests/check_loop \
 	tests/check_object \
 	tests/check_options \
 	tests/check_owner \
@@ -52,7 +53,9 @@ tests_check_clock_SOURCES = tests/check_clock.c tests/child.h $(fixture)
 tests_check_completion_SOURCES = tests/check_completion.c $(fakes)
 rig = tests/conn_rig.c tests/conn_rig.h tests/fake_provider.c tests/fake_provider.h $(fixture)
 tests_check_engine_SOURCES = tests/check_engine.c $(rig)
-tests_check_transport_epoll_SOURCES = tests/check_transport_epoll.c tests/fake_provider.c tests/fake_provider.h tests/check_main.h
+side = tests/transport_side.c tests/transport_side.h tests/fake_provider.c tests/fake_provider.h tests/check_main.h
+tests_check_transport_epoll_SOURCES = tests/check_transport_epoll.c $(side)
+tests_check_loop_SOURCES = tests/check_loop.c $(side)
 tests_check_conn_SOURCES = tests/check_conn.c $(rig)
 tests_check_conn_end_SOURCES = tests/check_conn_end.c $(rig)
 tests_check_evict_SOURCES = tests/check_evict.c $(fixture)

@@ -1,0 +1,71 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * One side of a connection, over epoll and a real socket or over the fake, and a peer: what the suites of the loop share.
+ */
+#ifndef AFPA_TRANSPORT_SIDE_H
+#define AFPA_TRANSPORT_SIDE_H
+
+#include <netinet/in.h>
+
+#include <afpa/loop.h>
+
+#include "check_main.h"
+#include "fake_provider.h"
+
+/* One side of a connection with its provider, and what happens there. */
+typedef struct side {
+    afpa_io_t receiving, sending, accepting, disconnecting; /* first: completions find the side by these */
+    afpa_endpoint_t endpoint;
+    afpa_transport_t *transport;
+    bool refuse, take_half, close_in_receive;
+    char *got;
+    size_t got_length;
+    afpa_status_t status, why;
+    unsigned received, accepted, disconnected, told, writable;
+    size_t completed;
+    bool closed_first; /* the receive under way ended before the disconnect */
+    /* epoll: */
+    afpa_loop_t *loop;
+    int peer;
+    /* the fake: */
+    fake_conn_t fake;
+} side_t;
+
+enum { EPOLL, FAKE, KINDS };
+
+void side_begin(side_t *s, int kind);
+void side_end(side_t *s);
+
+/* Some turns of its loop. */
+void side_turn(side_t *s);
+
+/* The peer connects, sends, ends. */
+void side_dial(side_t *s);
+void side_peer_sends(side_t *s, const char *text);
+void side_peer_ends(side_t *s, bool reset);
+
+/* What has arrived at the peer: bytes, or -1 at the end. */
+ssize_t side_peer_reads(side_t *s, char *to, size_t size);
+
+/* A receive; it must be taken. */
+void side_ask(side_t *s, void *buffer, size_t size);
+
+/* Fails unless this is what was received so far. */
+void side_have(side_t *s, const char *text);
+
+/* Events of its endpoint, for tests that want them. */
+size_t side_on_received(afpa_endpoint_t *endpoint, afpa_transport_t *transport, const void *data, size_t length);
+void side_on_disconnected(afpa_endpoint_t *endpoint, afpa_transport_t *transport, afpa_status_t why);
+
+struct sockaddr_in side_loopback(unsigned port);
+
+static inline void side_add(Suite *suite, const char *name, const TTest *test, int count)
+{
+    TCase *tc = tcase_create(name);
+
+    tcase_set_timeout(tc, 60);
+    tcase_add_loop_test(tc, test, 0, count);
+    suite_add_tcase(suite, tc);
+}
+
+#endif
