@@ -45,8 +45,8 @@ typedef struct candidate {
     afpa__layout_t wanted, found;
     int fd;
     bool made;        /* by this call */
-    uid_t user;       /* who is to own it … */
-    bool to_be_given; /* … but does not yet */
+    uid_t user;       /* who is to own it, with the group of the options … */
+    bool to_be_given; /* … but one of them does not yet */
 } candidate_t;
 
 static afpa_status_t fail(afpa_error_t *error, afpa_status_t status, const char *format, ...)
@@ -212,9 +212,9 @@ static afpa_status_t rights_judge(candidate_t *c, afpa_error_t *error)
 {
     struct stat st;
 
-    c->to_be_given = false;
     if (fstat(c->fd, &st) != 0 || !S_ISREG(st.st_mode))
         return fail(error, AFPA_INVALID, "zone \"%s\": %s is not a regular file", c->options->name, c->path);
+    c->to_be_given = c->options->gid != (gid_t)-1 && st.st_gid != c->options->gid;
     if (st.st_mode & (S_IWGRP | S_IWOTH))
         return fail(error, AFPA_INVALID, "zone \"%s\": %s may be written by others (mode %03o); remove it", c->options->name, c->path,
                     st.st_mode & 0777);
@@ -230,14 +230,23 @@ static afpa_status_t rights_judge(candidate_t *c, afpa_error_t *error)
     return AFPA_NOT_FOUND;
 }
 
+/* A file that nobody has written yet does not stay if it cannot be given to whom it is for. */
 static afpa_status_t rights_check(candidate_t *c, afpa_error_t *error)
 {
     afpa_status_t status = rights_judge(c, error);
+    char group[32] = "";
+    struct stat st;
+    int saved;
 
-    if (status == AFPA_OK && c->to_be_given && fchown(c->fd, c->user, c->options->gid) != 0)
-        return fail(error, AFPA_INVALID, "zone \"%s\": %s: cannot be given to user %d: %s", c->options->name, c->path,
-                    (int)c->user, strerror(errno));
-    return status;
+    if (status != AFPA_OK || !c->to_be_given || fchown(c->fd, c->user, c->options->gid) == 0)
+        return status;
+    saved = errno;
+    if (fstat(c->fd, &st) == 0 && st.st_size == 0)
+        unlink(c->path);
+    if (c->options->gid != (gid_t)-1)
+        snprintf(group, sizeof(group), ", group %d", (int)c->options->gid);
+    return fail(error, AFPA_INVALID, "zone \"%s\": %s: cannot be given to user %d%s: %s", c->options->name, c->path, (int)c->user,
+                group, strerror(saved));
 }
 
 /* ---- making ---- */

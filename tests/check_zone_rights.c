@@ -61,6 +61,13 @@ static bool owner_is(const place_t *p, uid_t uid)
     return stat(p->path, &st) == 0 && st.st_uid == uid && (st.st_mode & 07777) == 0600;
 }
 
+static bool group_is(const place_t *p, gid_t gid)
+{
+    struct stat st;
+
+    return stat(p->path, &st) == 0 && st.st_gid == gid;
+}
+
 static ino_t inode_of(const place_t *p)
 {
     struct stat st;
@@ -160,6 +167,34 @@ static child_result_t plant(void *arg)
     return CHILD_GOOD;
 }
 
+/* The group alone is given too: of the calling user's segment, of another's, of one that is there already and stays warm. */
+static child_result_t given_to_the_group(void *arg)
+{
+    static const uid_t users[] = {(uid_t)-1, 0, NOBODY};
+    place_t *p = arg;
+    afpa_error_t error;
+
+    if (geteuid() != 0)
+        return CHILD_SKIP;
+    for (unsigned i = 0; i < CHECK_COUNT(users); i++) {
+        uid_t owner = users[i] == NOBODY ? NOBODY : 0;
+        ino_t inode;
+
+        p->options.uid = users[i];
+        p->options.gid = SOMEBODY;
+        CHILD_NEED(try_open(p, &error) == AFPA_OK && owner_is(p, owner) && group_is(p, SOMEBODY));
+        inode = inode_of(p);
+        p->options.gid = NOBODY;
+        CHILD_NEED(afpa_zone_check(&p->options, &error) == AFPA_OK && group_is(p, SOMEBODY)); /* changes nothing */
+        CHILD_NEED(try_open(p, &error) == AFPA_OK && owner_is(p, owner) && group_is(p, NOBODY));
+        p->options.gid = (gid_t)-1;
+        CHILD_NEED(try_open(p, &error) == AFPA_OK && owner_is(p, owner) && group_is(p, NOBODY));
+        CHILD_NEED(inode_of(p) == inode && warning[0] == 0);
+        CHILD_NEED(unlink(p->path) == 0);
+    }
+    return CHILD_GOOD;
+}
+
 /* A segment made by somebody who may have it open still: root does not take it over but puts an empty one in its place. */
 static child_result_t planted(void *arg)
 {
@@ -252,7 +287,17 @@ static child_result_t given_without_right(void *arg)
     p->options.uid = NOBODY;
     snprintf(rest, sizeof(rest), ": cannot be given to user %d: Operation not permitted", NOBODY);
     CHILD_NEED(try_open(p, &error) == AFPA_INVALID && says(p, error.text, rest));
-    unlink(p->path);
+    CHILD_NEED(access(p->path, F_OK) != 0); /* nothing is left of it */
+    p->options.uid = (uid_t)-1;
+    p->options.gid = NOBODY;
+    snprintf(rest, sizeof(rest), ": cannot be given to user %d, group %d: Operation not permitted", SOMEBODY, NOBODY);
+    CHILD_NEED(try_open(p, &error) == AFPA_INVALID && says(p, error.text, rest));
+    CHILD_NEED(access(p->path, F_OK) != 0);
+    p->options.gid = SOMEBODY; /* its own */
+    CHILD_NEED(try_open(p, &error) == AFPA_OK && owner_is(p, SOMEBODY) && group_is(p, SOMEBODY));
+    p->options.gid = NOBODY;
+    CHILD_NEED(try_open(p, &error) == AFPA_INVALID && says(p, error.text, rest));
+    CHILD_NEED(unlink(p->path) == 0); /* what was written before is there still */
     return CHILD_GOOD;
 }
 
@@ -432,6 +477,7 @@ static const struct {
 } cases[] = {
     {"given to the server's user", given_to_the_user},
     {"made by root", made_by_root},
+    {"given to the group", given_to_the_group},
     {"planted", planted},
     {"in use by another user", in_use_by_another_user},
     {"a file of root", file_of_root},

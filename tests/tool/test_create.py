@@ -120,7 +120,10 @@ def nobody():
     return user, grp.getgrgid(user.pw_gid).gr_name
 
 
-OWNERS = {"USER": True, "UID": False, "USER:GROUP": True, "UID:GID": True}  # what is given, whether it brings a group
+OWNERS = {  # what is given; whether it brings a user, a group
+    "USER": (True, True), "UID": (True, False), "USER:GROUP": (True, True), "UID:GID": (True, True),
+    ":GROUP": (False, True), ":GID": (False, True), "root:GROUP": (False, True), "0:GID": (False, True),
+}
 
 
 @pytest.mark.parametrize("form", OWNERS)
@@ -132,8 +135,9 @@ def test_owner(make, form):
         given = given.replace(word, str(value))
     zone = make(options=["--owner", given])
     stat = os.stat(zone.path)
-    assert stat.st_uid == user.pw_uid, f"expected the user of {given}"
-    assert not OWNERS[form] or stat.st_gid == user.pw_gid, f"expected the group of {given}"
+    brings_user, brings_group = OWNERS[form]
+    assert stat.st_uid == (user.pw_uid if brings_user else 0), f"expected the user of {given}"
+    assert not brings_group or stat.st_gid == user.pw_gid, f"expected the group of {given}"
     zone.verified()
     run("destroy", zone.name).done()
 
