@@ -76,6 +76,7 @@ int cmd_verify(app_t *app, int argc, char **argv);
 int cmd_dump(app_t *app, int argc, char **argv);
 int cmd_enable(app_t *app, int argc, char **argv);
 int cmd_disable(app_t *app, int argc, char **argv);
+int cmd_serve(app_t *app, int argc, char **argv);
 int cmd_create(app_t *app, int argc, char **argv);
 int cmd_destroy(app_t *app, int argc, char **argv);
 

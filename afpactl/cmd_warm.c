@@ -169,7 +169,7 @@ static error_t on_option(int key, char *arg, struct argp_state *state)
         o->load.verbose = true;
         return 0;
     case 'u':
-        o->load.until_full = true;
+        o->load.policy.no_evict = true;
         return 0;
     case 'M':
         o->load.policy.max_size = parse_size(state, "--max-size", arg);
@@ -252,7 +252,7 @@ int cmd_restore(app_t *app, int argc, char **argv)
     bool whole;
 
     load_options_init(&o.load);
-    o.load.until_full = true;
+    o.load.policy.no_evict = true;
     app_parse(&argp, argc, argv, &o);
     if (o.count > 1) {
         complain("restore: one list at a time");

@@ -29,7 +29,6 @@
 #define TOLD_MAX 20        /* messages about what was skipped; --verbose lifts that */
 #define REASONS_MAX 64
 #define PROGRESS_MS 100
-#define ROOM_FILES 512     /* files between two looks at the room that is left */
 
 typedef struct batch {
     struct batch *next;
@@ -62,9 +61,8 @@ struct load {
     bool failed, ended;
 
     _Atomic uint64_t named, done, files, bytes, read; /* read: bytes of unfinished files too */
-    _Atomic bool disabled, full;
-    _Atomic int64_t room_left;
-    _Atomic unsigned room_files;
+    _Atomic uint64_t no_room; /* size of the smallest file that found no room; UINT64_MAX: none yet */
+    _Atomic bool disabled;
 };
 
 static volatile sig_atomic_t interrupted;
@@ -136,7 +134,7 @@ static bool harmless(const load_t *l, const char *word)
     for (size_t i = 0; i < sizeof(words) / sizeof(words[0]); i++)
         if (strcmp(word, words[i]) == 0)
             return true;
-    return l->options.until_full && strcmp(word, "no_space") == 0;
+    return l->options.policy.no_evict && strcmp(word, "no_space") == 0;
 }
 
 static void reason_count(load_t *l, const char *word)
@@ -151,7 +149,7 @@ static void reason_count(load_t *l, const char *word)
 
 void load_skip(load_t *l, const char *name, load_origin_t origin, const char *word)
 {
-    bool fails = origin == LOAD_ASKED ? !(l->options.until_full && strcmp(word, "no_space") == 0) : !harmless(l, word);
+    bool fails = origin == LOAD_ASKED ? !(l->options.policy.no_evict && strcmp(word, "no_space") == 0) : !harmless(l, word);
     const char *help = reason_help(word);
     unsigned number = 0;
 
@@ -169,17 +167,14 @@ void load_skip(load_t *l, const char *name, load_origin_t origin, const char *wo
 
 /* ---- room ---- */
 
-/* Looks how much room there is.  Half of it is spent before the next look, as files take more than their size. */
-static uint64_t room_look(load_t *l)
+/* With no_evict, a file that finds no room says that larger ones will find none either, so that they need not be opened.  What the
+ * allocator has left in chunks that are partly used may fit one of them all the same; that is little, and is left. */
+static void note_no_room(load_t *l, uint64_t size)
 {
-    afpa_stat_t stat;
+    uint64_t least = l->no_room;
 
-    afpa_inspect_stat(l->app->zone, &stat);
-    if (stat.counters[AFPA_COUNTER_EVICTIONS] > l->evicted_before || stat.bytes_free < 2 * (uint64_t)afpa_zone_chunk_size(l->app->zone))
-        l->full = true;
-    l->room_left = (int64_t)(stat.bytes_free / 2);
-    l->room_files = ROOM_FILES;
-    return stat.bytes_free;
+    while (size < least && !atomic_compare_exchange_weak(&l->no_room, &least, size))
+        continue;
 }
 
 static bool is_cached(load_t *l, const char *path)
@@ -191,24 +186,24 @@ static bool is_cached(load_t *l, const char *path)
     return cached;
 }
 
-/* Whether a file will fit without evicting another.  Only as good as a look every so often can be. */
-static bool room_for(load_t *l, const char *path)
+/* Whether there is no point in opening the file.  Where there is another reason not to load it, opening will tell. */
+static bool is_hopeless(load_t *l, const char *path)
 {
+    uint64_t least = l->no_room, size;
     struct stat st;
-    int64_t need;
-    bool fits;
 
-    if (l->full)
-        return is_cached(l, path);
-    if (stat(path, &st) != 0)
-        return true; /* opening it will tell what is wrong with it */
-    need = st.st_size + st.st_size / 8 + 512;
-    if (atomic_fetch_sub(&l->room_left, need) >= need && atomic_fetch_sub(&l->room_files, 1) > 1)
-        return true;
-    pthread_mutex_lock(&l->lock);
-    fits = (uint64_t)need <= room_look(l) && !l->full;
-    pthread_mutex_unlock(&l->lock);
-    return fits || is_cached(l, path);
+    if (least == UINT64_MAX || stat(path, &st) != 0 || !S_ISREG(st.st_mode))
+        return false;
+    size = (uint64_t)st.st_size;
+    return size >= least && size <= l->options.policy.max_size && !is_cached(l, path);
+}
+
+/* A file that was begun and does not fit, because others took the room meanwhile.  Half of it would take room for nothing, so it
+ * goes, and what it had is free again for files smaller than it.  One that was there before stays as it was found. */
+static void give_up(load_t *l, const char *path, const afpa_ref_t *ref)
+{
+    afpa_cache_purge(l->app->cache, path, strlen(path));
+    l->no_room = afpa_ref_identity(ref)->size;
 }
 
 /* ---- loading ---- */
@@ -245,21 +240,32 @@ static const char *reason_of(afpa_status_t status)
                                                       : AFPA_DECLINE_IO_ERROR);
 }
 
+/* The file was not opened for some reason. */
+static void skip_file(load_t *l, const char *path, load_origin_t origin, afpa_counter_t why)
+{
+    struct stat st;
+
+    if (why == AFPA_DECLINE_NO_SPACE && l->options.policy.no_evict && stat(path, &st) == 0)
+        note_no_room(l, (uint64_t)st.st_size);
+    load_skip(l, path, origin, afpa_counter_name(why));
+}
+
 static void load_file(load_t *l, const char *path, load_origin_t origin)
 {
     afpa_status_t status;
     afpa_counter_t why;
     afpa_ref_t ref;
+    bool found;
 
-    if (l->options.until_full && !room_for(l, path)) {
+    if (is_hopeless(l, path)) {
         load_skip(l, path, origin, afpa_counter_name(AFPA_DECLINE_NO_SPACE));
         return;
     }
-    status = afpa_cache_open(l->app->cache, path, strlen(path), &l->options.policy, &ref, &why, NULL);
+    status = afpa_cache_open(l->app->cache, path, strlen(path), &l->options.policy, &ref, &why, &found);
     if (status == AFPA_DISABLED)
         l->disabled = true;
     else if (status != AFPA_OK)
-        load_skip(l, path, origin, afpa_counter_name(why));
+        skip_file(l, path, origin, why);
     if (status != AFPA_OK)
         return;
     status = fill_rest(l, &ref);
@@ -269,6 +275,8 @@ static void load_file(load_t *l, const char *path, load_origin_t origin)
     } else if (status != AFPA_AGAIN) {
         load_skip(l, path, origin, reason_of(status));
     }
+    if (status == AFPA_NO_SPACE && l->options.policy.no_evict && !found)
+        give_up(l, path, &ref);
     afpa_cache_release(&ref);
 }
 
@@ -440,14 +448,13 @@ load_t *load_start(app_t *app, const load_options_t *options)
     l->options = *options;
     clock_gettime(CLOCK_MONOTONIC, &l->began);
     l->evicted_before = evictions(app, 0);
+    l->no_room = UINT64_MAX;
     pthread_mutex_init(&l->lock, NULL);
     pthread_cond_init(&l->work, NULL);
     pthread_cond_init(&l->room, NULL);
     pthread_cond_init(&l->end, NULL);
     sigaction(SIGINT, &action, NULL);
     sigaction(SIGTERM, &action, NULL);
-    if (options->until_full)
-        room_look(l);
     while (l->started < options->jobs && pthread_create(&l->threads[l->started], NULL, worker, l) == 0)
         l->started++;
     if (l->started == 0) {

@@ -20,10 +20,9 @@
 typedef struct load load_t;
 
 typedef struct load_options {
-    afpa_policy_t policy;
+    afpa_policy_t policy; /* with no_evict, that there is no room is no failure */
     unsigned jobs;
-    bool until_full; /* rather skip than evict */
-    bool verbose;    /* a message for everything skipped */
+    bool verbose;         /* a message for everything skipped */
 } load_options_t;
 
 /* How a name came up.  What was asked for by name fails the run and is told if it is skipped; what was found in a tree only

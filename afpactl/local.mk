@@ -18,6 +18,8 @@ afpactl_afpactl_SOURCES = \
 	afpactl/cmd_verify.c \
 	afpactl/cmd_dump.c \
 	afpactl/cmd_enable.c \
+	afpactl/site.c afpactl/site.h \
+	afpactl/cmd_serve.c \
 	afpactl/cmd_create.c
 afpactl_afpactl_CFLAGS = $(AM_CFLAGS) $(JANSSON_CFLAGS)
 afpactl_afpactl_LDADD = libafpa/libafpa.la $(JANSSON_LIBS)
