@@ -140,6 +140,7 @@ afpa_status_t afpa_cache_lookup(afpa_cache_t *cache, const char *path, size_t le
     if (!afpa__index_pin(&cache->ledger, hash, path, len, AFPA__PIN_ONE | AFPA__HIT_ONE, &ref->object, &ref->generation))
         return miss(cache, hash, revalidate_ms, ref);
     ref->cache = cache;
+    ref->no_evict = false;
     o = &cache->segment->objects[ref->object];
     status = afpa__fresh_judge(o, revalidate_ms);
     if (status == AFPA_STALE) {
@@ -287,10 +288,11 @@ static bool admit(afpa_cache_t *cache, const afpa_policy_t *policy, uint64_t has
 
 /* Makes and holds an object for a file just opened. */
 static afpa_status_t object_for(afpa_cache_t *cache, uint64_t hash, const char *path, size_t len, const afpa_identity_t *identity,
-                                uint32_t *object, afpa_counter_t *why)
+                                bool no_evict, uint32_t *object, afpa_counter_t *why)
 {
+    afpa__evict_t what = no_evict ? AFPA__EVICT_NOTHING : AFPA__EVICT_OBJECTS;
     uint64_t now = afpa__now_ms();
-    uint32_t made = afpa__object_new(cache->segment, cache->ledger.slot, hash, path, len, identity);
+    uint32_t made = afpa__object_make(cache->segment, cache->ledger.slot, hash, path, len, identity, what);
 
     *why = AFPA_DECLINE_NO_SPACE;
     if (made == AFPA_NONE)
@@ -307,19 +309,20 @@ static afpa_counter_t decline_for(afpa_status_t status)
 }
 
 /* Fills an entry; if everything is pinned, it may be by processes that died. */
-static afpa_status_t fill_or_reap(afpa_cache_t *cache, uint32_t object, uint32_t index, int fd)
+static afpa_status_t fill_or_reap(afpa_cache_t *cache, uint32_t object, uint32_t index, int fd, bool no_evict)
 {
-    afpa_status_t status = afpa__fill_entry(cache, object, index, fd, AFPA__EVICT_CHUNKS);
+    afpa__evict_t what = no_evict ? AFPA__EVICT_NOTHING : AFPA__EVICT_CHUNKS;
+    afpa_status_t status = afpa__fill_entry(cache, object, index, fd, what);
 
     if (status == AFPA_NO_SPACE && afpa_cache_reap(cache) > 0)
-        status = afpa__fill_entry(cache, object, index, fd, AFPA__EVICT_CHUNKS);
+        status = afpa__fill_entry(cache, object, index, fd, what);
     return status;
 }
 
 /* Fills the first entry of a held object from fd; on failure the hold is given back and the object retired. */
-static afpa_status_t first_fill(afpa_cache_t *cache, uint32_t object, int fd, afpa_counter_t *why)
+static afpa_status_t first_fill(afpa_cache_t *cache, uint32_t object, int fd, bool no_evict, afpa_counter_t *why)
 {
-    afpa_status_t status = fill_or_reap(cache, object, 0, fd);
+    afpa_status_t status = fill_or_reap(cache, object, 0, fd, no_evict);
 
     if (status == AFPA_OK)
         return AFPA_OK;
@@ -352,7 +355,7 @@ static afpa_status_t open_live(afpa_cache_t *cache, uint32_t object, const char 
         afpa__pin_drop(&cache->ledger, object);
         return status == AFPA_OK ? AFPA_CHANGED : status;
     }
-    status = first_fill(cache, object, fd, why);
+    status = first_fill(cache, object, fd, policy->no_evict, why);
     close(fd);
     return status;
 }
@@ -367,10 +370,11 @@ static afpa_status_t open_new(afpa_cache_t *cache, uint64_t hash, const char *pa
     status = afpa__file_open(path, &fd, &identity, why);
     if (status != AFPA_OK)
         return status;
-    status =
-        admit(cache, policy, hash, &identity, why) ? object_for(cache, hash, path, len, &identity, object, why) : AFPA_DECLINED;
+    status = AFPA_DECLINED;
+    if (admit(cache, policy, hash, &identity, why))
+        status = object_for(cache, hash, path, len, &identity, policy->no_evict, object, why);
     if (status == AFPA_OK)
-        status = first_fill(cache, *object, fd, why);
+        status = first_fill(cache, *object, fd, policy->no_evict, why);
     close(fd);
     return status;
 }
@@ -408,7 +412,7 @@ afpa_status_t afpa_cache_open(afpa_cache_t *cache, const char *path, size_t len,
     }
     if (fresh)
         *fresh = found;
-    *ref = (afpa_ref_t){.cache = cache, .object = object};
+    *ref = (afpa_ref_t){.cache = cache, .object = object, .no_evict = policy->no_evict};
     ref->generation = afpa__word_generation(atomic_load(&cache->segment->entries[object].word));
     return AFPA_OK;
 }
@@ -446,8 +450,10 @@ static bool is_pinned(const afpa_ref_t *ref, uint32_t index)
 /* Reading ahead may not take chunks from objects in use, above all not from this one. */
 static void read_ahead(const afpa_ref_t *ref, uint32_t from, uint32_t to, int fd)
 {
+    afpa__evict_t what = ref->no_evict ? AFPA__EVICT_NOTHING : AFPA__EVICT_OBJECTS;
+
     for (uint32_t index = from; index < to; index++)
-        if (afpa__fill_entry(ref->cache, ref->object, index, fd, AFPA__EVICT_OBJECTS) != AFPA_OK)
+        if (afpa__fill_entry(ref->cache, ref->object, index, fd, what) != AFPA_OK)
             break;
 }
 
@@ -466,7 +472,7 @@ afpa_status_t afpa_cache_fill(const afpa_ref_t *ref, uint32_t index, uint32_t co
     if (status != AFPA_OK)
         return next > index ? AFPA_OK : status;
     if (next == index)
-        status = fill_or_reap(ref->cache, ref->object, next++, fd);
+        status = fill_or_reap(ref->cache, ref->object, next++, fd, ref->no_evict);
     if (status == AFPA_OK)
         read_ahead(ref, next, end, fd);
     close(fd);

@@ -135,10 +135,10 @@ bool afpa__evict_one(afpa__segment_t *s, afpa__evict_t what)
     afpa__queue_shared_t *small = &s->space->queue[AFPA__QUEUE_SMALL], *main_queue = &s->space->queue[AFPA__QUEUE_MAIN];
     uint64_t small_bytes = s->layout.data_length * SMALL_SHARE / 100, in_vain = 0;
 
-    if (what == AFPA__EVICT_NOTHING)
-        return false;
     if (afpa__draining_poll(s))
         return true;
+    if (what == AFPA__EVICT_NOTHING)
+        return false;
     /* At most four rounds of the main queue: by then each frequency is 0 and each object was tried.  If all of it is held, the
      * small queue gives, small as it is. */
     for (uint64_t turns = (small->count + main_queue->count) * 5 + 4; turns > 0; turns--) {

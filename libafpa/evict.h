@@ -12,7 +12,7 @@
 
 /* What may be given up to make room. */
 typedef enum afpa__evict {
-    AFPA__EVICT_NOTHING,
+    AFPA__EVICT_NOTHING, /* what was given up before, and whose last pin has gone since */
     AFPA__EVICT_OBJECTS, /* objects nobody holds */
     AFPA__EVICT_CHUNKS   /* those, and single chunks of objects that are held */
 } afpa__evict_t;

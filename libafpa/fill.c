@@ -136,12 +136,12 @@ static void wait_draining(afpa_cache_t *cache)
 
 /* ---- reading ---- */
 
-/* FILLING → PINNED, or → EMPTY. */
-static void finish(afpa_cache_t *cache, uint32_t entry, uint64_t word, bool good)
+/* FILLING → PINNED, or → EMPTY.  That there is no room is no error of reading: it is not counted as one. */
+static void finish(afpa_cache_t *cache, uint32_t entry, uint64_t word, afpa_status_t status)
 {
     afpa__segment_t *s = cache->segment;
 
-    if (good) {
+    if (status == AFPA_OK) {
         atomic_store(&s->entries[entry].word, afpa__word(AFPA__PINNED, 0, afpa__word_generation(word)));
     } else {
         afpa__space_take(s);
@@ -149,7 +149,8 @@ static void finish(afpa_cache_t *cache, uint32_t entry, uint64_t word, bool good
         afpa__space_release(s);
     }
     afpa__fill_wake(s, entry);
-    afpa__stats_owner_count(s, cache->ledger.slot, good ? AFPA_COUNTER_FILLS : AFPA_COUNTER_FILL_ERRORS);
+    if (status != AFPA_NO_SPACE)
+        afpa__stats_owner_count(s, cache->ledger.slot, status == AFPA_OK ? AFPA_COUNTER_FILLS : AFPA_COUNTER_FILL_ERRORS);
 }
 
 static bool room_take(afpa_cache_t *cache, uint32_t object, uint32_t entry, uint32_t length, afpa__evict_t what)
@@ -236,7 +237,7 @@ static afpa_status_t fill(afpa_cache_t *cache, uint32_t object, uint32_t index, 
     if (length > 0 && status == AFPA_OK)
         status = afpa__file_read(fd, &o->identity, afpa__data_at(s, e->chunk, e->offset, length), length,
                                  (uint64_t)index << s->layout.chunk_shift);
-    finish(cache, entry, atomic_load(&e->word), status == AFPA_OK);
+    finish(cache, entry, atomic_load(&e->word), status);
     return status;
 }
 

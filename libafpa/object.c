@@ -19,7 +19,6 @@
 
 #include "chunk.h"
 #include "clock.h"
-#include "evict.h"
 #include "index.h"
 #include "object.h"
 #include "pin.h"
@@ -87,7 +86,7 @@ const char *afpa__object_key(const afpa__segment_t *s, const afpa__object_shared
 /* ---- making ---- */
 
 /* Chains groups for the rest of the pin array; o->entries grows with the chain, so that it never promises more. */
-static bool groups_take(afpa__segment_t *s, uint32_t object, uint32_t entries)
+static bool groups_take(afpa__segment_t *s, uint32_t object, uint32_t entries, afpa__evict_t what)
 {
     afpa__object_shared_t *o = &s->objects[object];
     uint32_t *link = &o->group;
@@ -96,7 +95,7 @@ static bool groups_take(afpa__segment_t *s, uint32_t object, uint32_t entries)
         uint32_t group;
 
         while ((group = afpa__space_group(s)) == AFPA_NONE)
-            if (!afpa__evict_one(s, AFPA__EVICT_OBJECTS))
+            if (!afpa__evict_one(s, what))
                 return false;
         for (uint32_t i = 0; i < AFPA_GROUP; i++)
             s->entries[s->layout.objects + group * AFPA_GROUP + i].object = object;
@@ -107,18 +106,36 @@ static bool groups_take(afpa__segment_t *s, uint32_t object, uint32_t entries)
     return true;
 }
 
-static uint32_t record_take(afpa__segment_t *s)
+/* Where nothing may be evicted, a file that cannot fit is refused before any of it is read.  What a whole chunk of it needs is a
+ * whole free chunk; that its tail finds room is not said. */
+static bool chunks_free(afpa__segment_t *s, uint64_t size)
+{
+    while (size >> s->layout.chunk_shift > s->space->free_chunks)
+        if (!afpa__evict_one(s, AFPA__EVICT_NOTHING))
+            return false;
+    return true;
+}
+
+static uint32_t record_take(afpa__segment_t *s, uint64_t size, afpa__evict_t what)
 {
     uint32_t object;
 
+    if (what == AFPA__EVICT_NOTHING && !chunks_free(s, size))
+        return AFPA_NONE;
     while ((object = afpa__space_object(s)) == AFPA_NONE)
-        if (!afpa__evict_one(s, AFPA__EVICT_OBJECTS))
+        if (!afpa__evict_one(s, what))
             return AFPA_NONE;
     return object;
 }
 
 uint32_t afpa__object_new(afpa__segment_t *s, uint32_t slot, uint64_t hash, const char *key, size_t length,
                           const afpa_identity_t *identity)
+{
+    return afpa__object_make(s, slot, hash, key, length, identity, AFPA__EVICT_OBJECTS);
+}
+
+uint32_t afpa__object_make(afpa__segment_t *s, uint32_t slot, uint64_t hash, const char *key, size_t length,
+                           const afpa_identity_t *identity, afpa__evict_t what)
 {
     uint64_t entries = afpa_walk_entries(identity->size, s->layout.chunk_size);
     afpa__object_shared_t *o;
@@ -127,7 +144,7 @@ uint32_t afpa__object_new(afpa__segment_t *s, uint32_t slot, uint64_t hash, cons
     if (entries > (uint64_t)s->layout.groups * AFPA_GROUP)
         return AFPA_NONE;
     afpa__space_take(s);
-    object = record_take(s);
+    object = record_take(s, identity->size, what);
     if (object == AFPA_NONE) {
         afpa__space_release(s);
         return AFPA_NONE;
@@ -142,7 +159,7 @@ uint32_t afpa__object_new(afpa__segment_t *s, uint32_t slot, uint64_t hash, cons
     o->identity = *identity;
     s->entries[object].object = object;
     atomic_store(&o->phase, AFPA__PHASE_NEW);
-    if (!groups_take(s, object, (uint32_t)entries) || !afpa__room_alloc(s, (uint32_t)length, AFPA__EVICT_OBJECTS, &chunk, &offset)) {
+    if (!groups_take(s, object, (uint32_t)entries, what) || !afpa__room_alloc(s, (uint32_t)length, what, &chunk, &offset)) {
         afpa__object_discard(s, object);
         afpa__space_release(s);
         return AFPA_NONE;

@@ -8,6 +8,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "evict.h"
 #include "segment.h"
 
 /* A walk over a pin array; at.entry is AFPA_NONE at the end, or where the chain is not sound. */
@@ -28,8 +29,12 @@ uint32_t afpa__object_length(const afpa__segment_t *segment, const afpa__object_
 /* The key; NULL if the record is not sound. */
 const char *afpa__object_key(const afpa__segment_t *segment, const afpa__object_shared_t *object);
 
-/* Phase 0 → 1: a record with key, identity and an empty pin array.  Takes the space lock; evicts if it must.
- * AFPA_NONE: no room. */
+/* Phase 0 → 1: a record with key, identity and an empty pin array.  Takes the space lock; gives up `what` if it must.  With
+ * AFPA__EVICT_NOTHING there must be free chunks for all whole chunks of the file, too.  AFPA_NONE: no room. */
+uint32_t afpa__object_make(afpa__segment_t *segment, uint32_t slot, uint64_t hash, const char *key, size_t length,
+                           const afpa_identity_t *identity, afpa__evict_t what);
+
+/* The same with AFPA__EVICT_OBJECTS. */
 uint32_t afpa__object_new(afpa__segment_t *segment, uint32_t slot, uint64_t hash, const char *key, size_t length,
                           const afpa_identity_t *identity);
 

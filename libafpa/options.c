@@ -77,4 +77,5 @@ void afpa_policy_init(afpa_policy_t *policy)
     policy->max_size = afpa_option_default(AFPA_OPTION_MAX_SIZE);
     policy->revalidate_ms = (uint32_t)afpa_option_default(AFPA_OPTION_REVALIDATE);
     policy->min_uses = (uint32_t)afpa_option_default(AFPA_OPTION_MIN_USES);
+    policy->no_evict = false;
 }

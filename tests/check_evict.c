@@ -226,6 +226,33 @@ START_TEST(chunks_of_held_objects)
 }
 END_TEST
 
+/* What was given up before is room as soon as its last pin has gone, even where nothing may be given up. */
+START_TEST(nothing_but_what_drains)
+{
+    afpa_extent_t extent;
+    const char *path;
+    afpa_ref_t ref;
+    fixture_t f;
+
+    fixture_begin(&f, ZONE);
+    load(&f, 0);
+    fixture_file(&f, "large", 3 * FIXTURE_CHUNK, 1);
+    ref = fixture_open(&f, "large");
+    ck_assert_int_eq(afpa_cache_pin(&ref, 1, AFPA_PIN_COPY, &extent), AFPA_OK);
+    path = fixture_path(&f, "large");
+    ck_assert_int_eq(afpa_cache_purge(f.cache, path, strlen(path)), AFPA_OK);
+    ck_assert(!evict_one(&f, AFPA__EVICT_NOTHING));
+    afpa_cache_release(&ref);
+    ck_assert(!evict_one(&f, AFPA__EVICT_NOTHING));
+    afpa_cache_unpin(&extent);
+    ck_assert(evict_one(&f, AFPA__EVICT_NOTHING));
+    ck_assert(!evict_one(&f, AFPA__EVICT_NOTHING));
+    ck_assert(is_cached(&f, 0));
+    ck_assert_uint_eq(fixture_counter(&f, AFPA_COUNTER_EVICTIONS), 0);
+    fixture_end(&f);
+}
+END_TEST
+
 /* A victim whose shard somebody is busy with is passed over, not waited for. */
 START_TEST(busy_shard)
 {
@@ -340,6 +367,7 @@ int main(void)
     check_add(suite, "scan_resistance", scan_resistance);
     check_add(suite, "held", held);
     check_add(suite, "chunks_of_held_objects", chunks_of_held_objects);
+    check_add(suite, "nothing_but_what_drains", nothing_but_what_drains);
     check_add(suite, "busy_shard", busy_shard);
     check_add(suite, "ghost", ghost);
     check_add(suite, "room", room);

@@ -213,6 +213,37 @@ START_TEST(failed)
 }
 END_TEST
 
+/* No room: the entry is empty again, for who may evict for it, and that is no error of reading. */
+START_TEST(without_room)
+{
+    uint32_t chunk, offset;
+    const char *path;
+    afpa_ref_t ref;
+    fixture_t f;
+    int fd;
+
+    fixture_begin(&f, ZONE);
+    fixture_file(&f, "b", FIXTURE_CHUNK, 1);
+    fixture_load(&f, "b");
+    path = fixture_file(&f, "a", 2 * FIXTURE_CHUNK, 1);
+    ck_assert_int_eq(afpa_cache_open(f.cache, path, strlen(path), &f.policy, &ref, &(afpa_counter_t){0}, NULL), AFPA_OK);
+    fd = open(path, O_RDONLY | O_CLOEXEC);
+    afpa__space_take(f.segment);
+    while (afpa__room_alloc(f.segment, FIXTURE_CHUNK, AFPA__EVICT_NOTHING, &chunk, &offset))
+        continue;
+    afpa__space_release(f.segment);
+    ck_assert_int_eq(afpa__fill_entry(f.cache, ref.object, 1, fd, AFPA__EVICT_NOTHING), AFPA_NO_SPACE);
+    ck_assert_uint_eq(fixture_counter(&f, AFPA_COUNTER_EVICTIONS), 0);
+    ck_assert_int_eq(afpa__fill_entry(f.cache, ref.object, 1, fd, AFPA__EVICT_OBJECTS), AFPA_OK);
+    ck_assert_uint_eq(fixture_counter(&f, AFPA_COUNTER_EVICTIONS), 1);
+    ck_assert_int_eq(afpa__fill_entry(f.cache, ref.object, 1, -1, AFPA__EVICT_NOTHING), AFPA_OK); /* it is there */
+    ck_assert_uint_eq(fixture_counter(&f, AFPA_COUNTER_FILL_ERRORS), 0);
+    close(fd);
+    afpa_cache_release(&ref);
+    fixture_drop(&f);
+}
+END_TEST
+
 /* ---- one reader ---- */
 
 #define READERS 6
@@ -425,6 +456,7 @@ int main(void)
     check_add(suite, "settles", settles);
     check_add(suite, "compared_with_identity", compared_with_identity);
     check_add(suite, "failed", failed);
+    check_add(suite, "without_room", without_room);
     check_add(suite, "single_flight_of_processes", single_flight_of_processes);
     check_add(suite, "reader_died", reader_died);
     tcase_add_loop_test(loops, identity, 0, 8);

@@ -242,6 +242,31 @@ START_TEST(new_without_groups)
 }
 END_TEST
 
+/* Without evicting, a pin array is made only for what fits: as many whole chunks as are free, not one more. */
+START_TEST(made_without_evicting)
+{
+    afpa_identity_t identity = {0};
+    balance_t before;
+    uint32_t object;
+    fixture_t f;
+
+    fixture_begin(&f, ZONE);
+    fixture_file(&f, "a", 5 * FIXTURE_CHUNK, 1);
+    fixture_load(&f, "a");
+    before = balance(&f);
+    identity.size = (f.segment->space->free_chunks + 1) * FIXTURE_CHUNK;
+    ck_assert_uint_eq(afpa__object_make(f.segment, 0, 1, KEY, strlen(KEY), &identity, AFPA__EVICT_NOTHING), AFPA_NONE);
+    balance_is(&f, &before);
+    identity.size--; /* its tail is a run */
+    object = afpa__object_make(f.segment, 0, 1, KEY, strlen(KEY), &identity, AFPA__EVICT_NOTHING);
+    ck_assert_uint_ne(object, AFPA_NONE);
+    discard(&f, object);
+    balance_is(&f, &before);
+    ck_assert_int_eq(fixture_lookup(&f, "a"), AFPA_OK);
+    fixture_end(&f);
+}
+END_TEST
+
 START_TEST(published_then_retired)
 {
     balance_t before;
@@ -397,6 +422,7 @@ int main(void)
     check_add(suite, "phase_new", phase_new);
     check_add(suite, "new_too_large", new_too_large);
     check_add(suite, "new_without_groups", new_without_groups);
+    check_add(suite, "made_without_evicting", made_without_evicting);
     check_add(suite, "published_then_retired", published_then_retired);
     check_add(suite, "retired_while_held", retired_while_held);
     check_add(suite, "next_life", next_life);

@@ -65,6 +65,7 @@ START_TEST(policy)
     ck_assert_uint_eq(p.max_size, 64 * KB * KB);
     ck_assert_uint_eq(p.revalidate_ms, 1000);
     ck_assert_uint_eq(p.min_uses, 1);
+    ck_assert(!p.no_evict);
 }
 END_TEST
 

@@ -3,6 +3,7 @@
 # add tests/check_X to suites, and a line tests_check_X_SOURCES if it has more than the one file.
 suites = \
 	tests/check_cache \
+	tests/check_cache_no_evict \
 	tests/check_capture \
 	tests/check_chunk \
 	tests/check_clock \
@@ -47,6 +48,7 @@ fixture = tests/fixture.c tests/fixture.h tests/check_main.h
 fakes = tests/fake_cache.c tests/fake_cache.h tests/fake_transport.c tests/fake_transport.h tests/send_rig.c tests/send_rig.h \
 	tests/check_main.h
 tests_check_cache_SOURCES = tests/check_cache.c tests/child.h $(fixture)
+tests_check_cache_no_evict_SOURCES = tests/check_cache_no_evict.c tests/child.h $(fixture)
 tests_check_capture_SOURCES = tests/check_capture.c tests/check_main.h
 tests_check_chunk_SOURCES = tests/check_chunk.c tests/child.h $(fixture)
 tests_check_clock_SOURCES = tests/check_clock.c tests/child.h $(fixture)

@@ -44,6 +44,7 @@ typedef struct afpa_ref {
     uint32_t object;     /* index of the record */
     uint32_t why;        /* after AFPA_DECLINED: the counter of the reason */
     uint64_t generation; /* of its first pin entry when it was taken */
+    bool no_evict;       /* fills through it take free room only: the policy it was opened with said so */
 } afpa_ref_t;
 
 /* A pinned chunk: memory that stays as it is until afpa_cache_unpin(). */
@@ -113,7 +114,8 @@ void afpa_cache_count(afpa_cache_t *cache, afpa_counter_t counter);
 /* Makes sure the object of `path` is cached, checked and its first chunk pinned, and holds it.  Opens, reads, revalidates, evicts
  * as needed; one process reads, others wait for it.
  * AFPA_OK        *ref is held; *fresh (may be NULL) says whether the object was already there: true, only checked.
- * AFPA_DECLINED  *why is the counter of the reason (already counted): the server serves the file by itself.
+ * AFPA_DECLINED  *why is the counter of the reason (already counted): the server serves the file by itself.  With
+ *                policy->no_evict, AFPA_DECLINE_NO_SPACE: the file does not fit in the room that is free.
  * AFPA_DISABLED  as lookup. */
 afpa_status_t afpa_cache_open(afpa_cache_t *cache, const char *path, size_t len, const afpa_policy_t *policy, afpa_ref_t *ref,
                               afpa_counter_t *why, bool *fresh);
@@ -121,7 +123,9 @@ afpa_status_t afpa_cache_open(afpa_cache_t *cache, const char *path, size_t len,
 /* Reads entries [index, index + count) of a held object that are not in memory yet; count is cut to the pin array.  The status is
  * that of entry `index`; the others are read ahead, as far as there is room that nobody uses.
  * AFPA_OK        entry `index` was pinned when this was written down; it may have been evicted again: pin, and on AFPA_EMPTY fill anew.
- * AFPA_CHANGED, AFPA_IO_ERROR, AFPA_NO_SPACE  the reply is cut, or the server serves by itself if nothing was sent yet. */
+ * AFPA_CHANGED, AFPA_IO_ERROR, AFPA_NO_SPACE  the reply is cut, or the server serves by itself if nothing was sent yet.
+ * With ref->no_evict, AFPA_NO_SPACE says that no room is free.  The object stays as far as it was read: who wants all or nothing,
+ * and was told by afpa_cache_open() that it is new, purges it. */
 afpa_status_t afpa_cache_fill(const afpa_ref_t *ref, uint32_t index, uint32_t count);
 
 /* Reads entry `index` of a held object into memory of the caller's process, for when afpa_cache_fill() says AFPA_NO_SPACE in the

@@ -5,6 +5,7 @@
 #ifndef AFPA_OPTIONS_H
 #define AFPA_OPTIONS_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -44,9 +45,10 @@ typedef struct afpa_policy {
     uint64_t min_size, max_size; /* bytes, inclusive */
     uint32_t revalidate_ms;
     uint32_t min_uses;
+    bool no_evict; /* only into room that is free: nothing is dropped for it (loading ahead of requests); no directive sets it */
 } afpa_policy_t;
 
-/* The defaults of options.def. */
+/* The defaults of options.def; evicting is allowed. */
 void afpa_policy_init(afpa_policy_t *policy);
 
 #ifdef __cplusplus
