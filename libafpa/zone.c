@@ -230,23 +230,17 @@ static afpa_status_t rights_judge(candidate_t *c, afpa_error_t *error)
     return AFPA_NOT_FOUND;
 }
 
-/* A file that nobody has written yet does not stay if it cannot be given to whom it is for. */
 static afpa_status_t rights_check(candidate_t *c, afpa_error_t *error)
 {
     afpa_status_t status = rights_judge(c, error);
-    char group[32] = "";
-    struct stat st;
-    int saved;
 
     if (status != AFPA_OK || !c->to_be_given || fchown(c->fd, c->user, c->options->gid) == 0)
         return status;
-    saved = errno;
-    if (fstat(c->fd, &st) == 0 && st.st_size == 0)
-        unlink(c->path);
-    if (c->options->gid != (gid_t)-1)
-        snprintf(group, sizeof(group), ", group %d", (int)c->options->gid);
-    return fail(error, AFPA_INVALID, "zone \"%s\": %s: cannot be given to user %d%s: %s", c->options->name, c->path, (int)c->user,
-                group, strerror(saved));
+    status = fail(error, AFPA_INVALID, "zone \"%s\": %s: cannot be given to user %d%s: %s", c->options->name, c->path, (int)c->user,
+                  c->options->gid == (gid_t)-1 ? "" : " with that group", strerror(errno));
+    if (lseek(c->fd, 0, SEEK_END) == 0)
+        unlink(c->path); /* nobody has written it yet */
+    return status;
 }
 
 /* ---- making ---- */

@@ -290,7 +290,7 @@ static child_result_t given_without_right(void *arg)
     CHILD_NEED(access(p->path, F_OK) != 0); /* nothing is left of it */
     p->options.uid = (uid_t)-1;
     p->options.gid = NOBODY;
-    snprintf(rest, sizeof(rest), ": cannot be given to user %d, group %d: Operation not permitted", SOMEBODY, NOBODY);
+    snprintf(rest, sizeof(rest), ": cannot be given to user %d with that group: Operation not permitted", SOMEBODY);
     CHILD_NEED(try_open(p, &error) == AFPA_INVALID && says(p, error.text, rest));
     CHILD_NEED(access(p->path, F_OK) != 0);
     p->options.gid = SOMEBODY; /* its own */
