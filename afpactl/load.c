@@ -200,10 +200,10 @@ static bool is_hopeless(load_t *l, const char *path)
 
 /* A file that was begun and does not fit, because others took the room meanwhile.  Half of it would take room for nothing, so it
  * goes, and what it had is free again for files smaller than it.  One that was there before stays as it was found. */
-static void give_up(load_t *l, const char *path, const afpa_ref_t *ref)
+static void give_up(load_t *l, const char *path, uint64_t size)
 {
     afpa_cache_purge(l->app->cache, path, strlen(path));
-    l->no_room = afpa_ref_identity(ref)->size;
+    l->no_room = size;
 }
 
 /* ---- loading ---- */
@@ -255,6 +255,7 @@ static void load_file(load_t *l, const char *path, load_origin_t origin)
     afpa_status_t status;
     afpa_counter_t why;
     afpa_ref_t ref;
+    uint64_t size;
     bool found;
 
     if (is_hopeless(l, path)) {
@@ -269,15 +270,16 @@ static void load_file(load_t *l, const char *path, load_origin_t origin)
     if (status != AFPA_OK)
         return;
     status = fill_rest(l, &ref);
+    size = afpa_ref_identity(&ref)->size;
+    afpa_cache_release(&ref);
     if (status == AFPA_OK) {
-        l->bytes += afpa_ref_identity(&ref)->size;
+        l->bytes += size;
         l->files++;
     } else if (status != AFPA_AGAIN) {
         load_skip(l, path, origin, reason_of(status));
     }
     if (status == AFPA_NO_SPACE && l->options.policy.no_evict && !found)
-        give_up(l, path, &ref);
-    afpa_cache_release(&ref);
+        give_up(l, path, size);
 }
 
 static void load_url(load_t *l, const char *url, load_origin_t origin)
