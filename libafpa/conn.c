@@ -168,7 +168,7 @@ static bool stays(afpa_conn_t *conn, const afpa_request_t *request)
 
     conn->requests++;
     return request->keep_alive && !conn->close_asked && limits->keep_alive_ms > 0 && conn->requests < limits->requests &&
-           afpa_engine_now() - conn->setup.accepted_ms < limits->lifetime_ms;
+           (int64_t)(afpa_engine_now() - conn->setup.accepted_ms) < (int64_t)limits->lifetime_ms; /* clocks may differ by a tick */
 }
 
 /* Appends header and, if it is small, payload; the response is held. */

@@ -6,6 +6,11 @@ ngx_afpa_ngx_http_afpa_module_la_SOURCES = \
 	ngx_afpa/ngx_http_afpa_module.c \
 	ngx_afpa/ngx_http_afpa_handler.c \
 	ngx_afpa/ngx_http_afpa_buffer.c \
+	ngx_afpa/ngx_http_afpa_capture.c \
+	ngx_afpa/ngx_http_afpa_fastpath.c \
+	ngx_afpa/ngx_http_afpa_transport.c \
+	ngx_afpa/ngx_http_afpa_executor.c \
+	ngx_afpa/ngx_http_afpa_fastpath.h \
 	ngx_afpa/ngx_http_afpa_modules.c \
 	ngx_afpa/ngx_http_afpa.h
 # As system headers: their warnings are not ours.

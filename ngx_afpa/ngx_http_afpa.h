@@ -32,6 +32,8 @@ typedef struct {
     off_t zerocopy;
     ngx_str_t threads;
     ngx_thread_pool_t *pool;
+    ngx_http_afpa_zone_t *fast_zone; /* of the fast path; NULL: it is on nowhere */
+    uint64_t epoch;                  /* of this configuration: response entries of another are never found */
 } ngx_http_afpa_main_conf_t;
 
 typedef struct {
@@ -41,6 +43,7 @@ typedef struct {
     ngx_uint_t min_uses;
     ngx_array_t *bypass; /* of ngx_http_complex_value_t */
     ngx_flag_t cache_status;
+    ngx_flag_t fast_path;
 } ngx_http_afpa_loc_conf_t;
 
 /* What $afpa_status says. */
@@ -89,6 +92,9 @@ ngx_int_t ngx_http_afpa_handler(ngx_http_request_t *r);
 ngx_int_t ngx_http_afpa_send(ngx_http_request_t *r, ngx_http_afpa_ctx_t *ctx);
 /* Gives back every pin of the request: its clean-up. */
 void ngx_http_afpa_release(void *data);
+
+/* ngx_http_afpa_capture.c: has the header just sent admitted to the fast path, if the reply may be. */
+void ngx_http_afpa_capture(ngx_http_request_t *r, ngx_http_afpa_ctx_t *ctx);
 
 /* Runs `run` in the thread pool with the request held, then r->write_event_handler in the loop.  NGX_OK; NGX_ERROR: not posted. */
 ngx_int_t ngx_http_afpa_post(ngx_http_request_t *r, ngx_http_afpa_ctx_t *ctx, void (*run)(void *data, ngx_log_t *log));

@@ -344,6 +344,7 @@ ngx_int_t ngx_http_afpa_send(ngx_http_request_t *r, ngx_http_afpa_ctx_t *ctx)
     rc = ngx_http_send_header(r);
     if (rc == NGX_ERROR || rc > NGX_OK || r->header_only)
         return rc;
+    ngx_http_afpa_capture(r, ctx);
     ctx->mode = pin_mode(r, size); /* after the header filters: they say whether they need memory */
     ctx->file = segment_file(r, afpa_cache_zone(ctx->ref.cache));
     if (ctx->file == NULL)

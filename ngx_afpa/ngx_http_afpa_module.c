@@ -6,7 +6,7 @@
  * user; each worker attaches after the fork and leaves when it exits.  A reload opens the same segments again for the new
  * configuration: payload stays.  A worker that cannot attach says so once and serves without the cache.
  */
-#include "ngx_http_afpa.h"
+#include "ngx_http_afpa_fastpath.h"
 
 static ngx_str_t default_pool = ngx_string("default");
 
@@ -127,6 +127,8 @@ static ngx_command_t commands[] = {
      ngx_http_set_predicate_slot, NGX_HTTP_LOC_CONF_OFFSET, offsetof(ngx_http_afpa_loc_conf_t, bypass), NULL},
     {ngx_string("afpa_cache_status"), NGX_HTTP_MAIN_CONF | NGX_HTTP_SRV_CONF | NGX_HTTP_LOC_CONF | NGX_CONF_FLAG, ngx_conf_set_flag_slot,
      NGX_HTTP_LOC_CONF_OFFSET, offsetof(ngx_http_afpa_loc_conf_t, cache_status), NULL},
+    {ngx_string("afpa_fast_path"), NGX_HTTP_MAIN_CONF | NGX_HTTP_SRV_CONF | NGX_HTTP_LOC_CONF | NGX_CONF_FLAG, ngx_conf_set_flag_slot,
+     NGX_HTTP_LOC_CONF_OFFSET, offsetof(ngx_http_afpa_loc_conf_t, fast_path), NULL},
     {ngx_string("afpa_zerocopy"), NGX_HTTP_MAIN_CONF | NGX_CONF_TAKE1, ngx_conf_set_off_slot, NGX_HTTP_MAIN_CONF_OFFSET,
      offsetof(ngx_http_afpa_main_conf_t, zerocopy), NULL},
     {ngx_string("afpa_threads"), NGX_HTTP_MAIN_CONF | NGX_CONF_TAKE1, ngx_conf_set_str_slot, NGX_HTTP_MAIN_CONF_OFFSET,
@@ -209,8 +211,24 @@ static void *create_loc_conf(ngx_conf_t *cf)
     conf->min_size = conf->max_size = NGX_CONF_UNSET;
     conf->min_uses = NGX_CONF_UNSET_UINT;
     conf->bypass = NGX_CONF_UNSET_PTR;
-    conf->cache_status = NGX_CONF_UNSET;
+    conf->cache_status = conf->fast_path = NGX_CONF_UNSET;
     return conf;
+}
+
+/* The fast path looks into one zone, for it has to know where before it knows the location. */
+static ngx_int_t fast_path_note(ngx_conf_t *cf, ngx_http_afpa_loc_conf_t *conf)
+{
+    ngx_http_afpa_main_conf_t *main_conf = ngx_http_conf_get_module_main_conf(cf, ngx_http_afpa_module);
+
+    if (conf->zone == NULL || main_conf->fast_zone == conf->zone)
+        return NGX_OK;
+    if (main_conf->fast_zone) {
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0, "afpa_fast_path: it is on for zone \"%V\" and for zone \"%V\"; it can be for one only",
+                           &main_conf->fast_zone->name, &conf->zone->name);
+        return NGX_ERROR;
+    }
+    main_conf->fast_zone = conf->zone;
+    return NGX_OK;
 }
 
 static char *merge_loc_conf(ngx_conf_t *cf, void *parent, void *child)
@@ -224,6 +242,9 @@ static char *merge_loc_conf(ngx_conf_t *cf, void *parent, void *child)
     ngx_conf_merge_uint_value(conf->min_uses, prev->min_uses, (ngx_uint_t)afpa_option_default(AFPA_OPTION_MIN_USES));
     ngx_conf_merge_ptr_value(conf->bypass, prev->bypass, NULL);
     ngx_conf_merge_value(conf->cache_status, prev->cache_status, 0);
+    ngx_conf_merge_value(conf->fast_path, prev->fast_path, 0);
+    if (conf->fast_path && fast_path_note(cf, conf) != NGX_OK)
+        return NGX_CONF_ERROR;
     if (conf->min_size > conf->max_size) {
         ngx_conf_log_error(NGX_LOG_EMERG, cf, 0, "afpa_min_size %O is larger than afpa_max_size %O", conf->min_size, conf->max_size);
         return NGX_CONF_ERROR;
@@ -239,7 +260,7 @@ static ngx_int_t postconfiguration(ngx_conf_t *cf)
     if (handler == NULL)
         return NGX_ERROR;
     *handler = ngx_http_afpa_handler;
-    return NGX_OK;
+    return ngx_http_afpa_fastpath_postconfiguration(cf);
 }
 
 /* ---- processes ---- */
@@ -290,7 +311,7 @@ static ngx_int_t init_module(ngx_cycle_t *cycle)
     for (ngx_uint_t i = 0; i < conf->zones.nelts; i++)
         if (zone_open(cycle, zones[i]) != NGX_OK)
             return NGX_ERROR;
-    return NGX_OK;
+    return ngx_http_afpa_fastpath_init_module(cycle, conf);
 }
 
 static ngx_int_t init_process(ngx_cycle_t *cycle)
@@ -305,7 +326,7 @@ static ngx_int_t init_process(ngx_cycle_t *cycle)
     for (ngx_uint_t i = 0; i < conf->zones.nelts; i++)
         if (afpa_cache_attach(zones[i]->zone, "nginx", &zones[i]->cache, &error) != AFPA_OK)
             ngx_log_error(NGX_LOG_ALERT, cycle->log, 0, "afpa: this worker serves without the cache: %s", error.text);
-    return NGX_OK;
+    return ngx_http_afpa_fastpath_init_process(cycle, conf);
 }
 
 static void exit_process(ngx_cycle_t *cycle)

@@ -1,0 +1,137 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * From a reply that nginx makes to a response entry.
+ *
+ * Called when nginx's filters have made the header of a hit and nothing else has been sent yet: nginx holds the block back to send
+ * it together with the body (postpone_output), so it lies in r->out, complete, as the client will get it.
+ * Taken are only replies to requests that came as they are: no internal redirect, no rewriting, no credentials, no limit at work,
+ * no filter that wants to look at or change the body.  What the header itself rules out, libafpa knows (afpa_response_propose).
+ */
+#include "ngx_http_afpa_fastpath.h"
+
+typedef struct {
+    afpa_job_t job; /* first */
+    afpa_proposal_t *proposal;
+} admission_t;
+
+static void run_admission(afpa_job_t *job)
+{
+    admission_t *admission = (admission_t *)(void *)job;
+
+    (void)afpa_response_admit(admission->proposal);
+}
+
+static void on_admitted(afpa_job_t *job)
+{
+    ngx_free(job);
+}
+
+static void admit_later(afpa_proposal_t *proposal)
+{
+    ngx_http_afpa_main_conf_t *main_conf = ngx_http_cycle_get_module_main_conf(ngx_cycle, ngx_http_afpa_module);
+    afpa_executor_t *executor = ngx_http_afpa_executor(main_conf->pool);
+    admission_t *admission = ngx_calloc(sizeof(*admission), ngx_cycle->log);
+
+    if (admission == NULL) {
+        afpa_response_drop(proposal);
+        return;
+    }
+    admission->proposal = proposal;
+    admission->job.run = run_admission;
+    admission->job.done = on_admitted;
+    if (executor->submit(executor, &admission->job) != AFPA_OK) {
+        afpa_response_drop(proposal);
+        ngx_free(admission);
+    }
+}
+
+static ngx_flag_t as_it_came(ngx_http_request_t *r)
+{
+    return r == r->main && r->method == NGX_HTTP_GET && r->http_version == NGX_HTTP_VERSION_11 && r->keepalive && !r->internal &&
+           !r->uri_changed && r->uri_changes == NGX_HTTP_MAX_URI_CHANGES + 1 && !r->error_page && r->err_status == 0 &&
+           r->schema_start == NULL && r->headers_in.host && r->headers_in.authorization == NULL && r->unparsed_uri.len > 0;
+}
+
+static ngx_flag_t untouched(ngx_http_request_t *r)
+{
+    return r->headers_out.status == NGX_HTTP_OK && r->postponed == NULL && !r->filter_need_in_memory &&
+           !r->main_filter_need_in_memory && !r->filter_need_temporary && r->limit_rate == 0 && r->limit_req_status == 0 &&
+           r->limit_conn_status == 0;
+}
+
+/* The header block, if it lies in r->out whole and alone. */
+static ngx_buf_t *header_of(ngx_http_request_t *r)
+{
+    ngx_chain_t *out = r->out;
+
+    if (out == NULL || out->next || !ngx_buf_in_memory(out->buf) || out->buf->last - out->buf->pos < 4 ||
+        ngx_memcmp(out->buf->last - 4, "\r\n\r\n", 4) != 0)
+        return NULL;
+    return out->buf;
+}
+
+static afpa_text_t text_of(const ngx_table_elt_t *field)
+{
+    return field ? (afpa_text_t){(const char *)field->value.data, field->value.len} : (afpa_text_t){NULL, 0};
+}
+
+/* What the key of the entry is made of. */
+static afpa_request_t request_of(ngx_http_request_t *r)
+{
+    afpa_request_t request = {.target = {(const char *)r->unparsed_uri.data, r->unparsed_uri.len},
+                              .host = text_of(r->headers_in.host)};
+
+#if (NGX_HTTP_GZIP)
+    request.accept_encoding = text_of(r->headers_in.accept_encoding);
+#endif
+    return request;
+}
+
+static afpa_response_terms_t terms_of(ngx_http_request_t *r, ngx_http_afpa_loc_conf_t *conf)
+{
+    static const char *const dropped[] = {"Content-Type", "Content-Length", "Accept-Ranges", "Content-Encoding", NULL};
+    static const afpa_since_t since[] = {AFPA_SINCE_NEVER, AFPA_SINCE_EXACT, AFPA_SINCE_BEFORE};
+    ngx_http_afpa_main_conf_t *main_conf = ngx_http_get_module_main_conf(r, ngx_http_afpa_module);
+    ngx_http_core_loc_conf_t *clcf = ngx_http_get_module_loc_conf(r, ngx_http_core_module);
+
+    return (afpa_response_terms_t){.server = ngx_http_afpa_server(main_conf, r->http_connection->addr_conf),
+                                   .revalidate_ms = (uint32_t)conf->revalidate,
+                                   .limits = {.keep_alive_ms = (uint32_t)clcf->keepalive_timeout,
+                                              .send_ms = (uint32_t)clcf->send_timeout,
+                                              .lifetime_ms = (uint32_t)clcf->keepalive_time,
+                                              .requests = (uint32_t)clcf->keepalive_requests},
+                                   .since = since[clcf->if_modified_since <= 2 ? clcf->if_modified_since : 0],
+                                   .both = true,
+                                   .dropped = dropped};
+}
+
+void ngx_http_afpa_capture(ngx_http_request_t *r, ngx_http_afpa_ctx_t *ctx)
+{
+    ngx_http_afpa_loc_conf_t *conf = ngx_http_get_module_loc_conf(r, ngx_http_afpa_module);
+    ngx_http_core_loc_conf_t *clcf = ngx_http_get_module_loc_conf(r, ngx_http_core_module);
+    ngx_buf_t *header;
+    afpa_request_t request;
+    afpa_response_terms_t terms;
+    afpa_response_t response;
+    afpa_proposal_t *proposal;
+    const char *why;
+
+    if (!conf->fast_path || ctx->status != NGX_HTTP_AFPA_HIT || !as_it_came(r) || !untouched(r) || clcf->internal ||
+        (clcf->keepalive_disable & NGX_HTTP_KEEPALIVE_DISABLE_SAFARI) || (header = header_of(r)) == NULL)
+        return;
+    if (r->gzip_tested && r->headers_in.accept_encoding)
+        return; /* whether it is compressed may depend on other fields too */
+    request = request_of(r);
+    terms = terms_of(r, conf);
+    if (afpa_response_lookup(ctx->cache, terms.server, &request, &response) == AFPA_OK) {
+        afpa_response_release(&response); /* the request was of a kind that is never answered there */
+        return;
+    }
+    afpa_response_release(&response);
+    proposal =
+        afpa_response_propose(&request, (const char *)header->pos, (size_t)(header->last - header->pos), &ctx->ref, &terms, &why);
+    if (proposal)
+        admit_later(proposal);
+    else
+        ngx_log_debug2(NGX_LOG_DEBUG_HTTP, r->connection->log, 0, "afpa: \"%V\" is not for the fast path: %s", &r->uri, why);
+}
