@@ -56,7 +56,7 @@ END_TEST
 /* Reasons to decline come last, and all of them. */
 START_TEST(reasons)
 {
-    static const char *const first_and_last[] = {"disabled", "io_error"};
+    static const char *const first_and_last[] = {"disabled", "stale"};
 
     ck_assert_str_eq(afpa_counter_name(AFPA_DECLINE_FIRST), first_and_last[0]);
     ck_assert_str_eq(afpa_counter_name(AFPA_COUNTER_LIMIT - 1), first_and_last[1]);

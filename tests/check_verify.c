@@ -180,7 +180,7 @@ static size_t verify_content(fixture_t *f)
 {
     said.count = said.length = 0;
     said.text[0] = 0;
-    return afpa_inspect_verify_content(f->cache, listen, &said);
+    return afpa_inspect_verify_content(f->cache, hear, &said);
 }
 
 static char *cached(fixture_t *f, uint32_t object, uint32_t index)

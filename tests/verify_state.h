@@ -23,7 +23,7 @@ typedef struct said {
 
 static said_t said;
 
-static inline void listen(void *context, const char *problem)
+static inline void hear(void *context, const char *problem)
 {
     said_t *s = context;
 
@@ -36,7 +36,7 @@ static inline size_t verify(fixture_t *f)
 {
     said.count = said.length = 0;
     said.text[0] = 0;
-    return afpa_inspect_verify(f->zone, listen, &said);
+    return afpa_inspect_verify(f->zone, hear, &said);
 }
 
 /* Whether one of the lines begins so. */
