@@ -249,6 +249,7 @@ size_t afpa__capture(const char *header, size_t length, uint64_t size, const afp
 
     *c.block = (afpa__block_shared_t){.revalidate_ms = terms->revalidate_ms,
                                       .limits = terms->limits,
+                                      .tag = terms->tag,
                                       .since = (uint8_t)terms->since,
                                       .both = terms->both,
                                       .size = size,

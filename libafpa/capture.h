@@ -22,7 +22,7 @@ typedef struct afpa__part_shared {
 /* What the first pin entry of a response entry holds; constant while it is PINNED. */
 typedef struct afpa__block_shared {
     uint32_t object; /* of the file */
-    uint32_t revalidate_ms, keep_alive_ms;
+    uint32_t revalidate_ms, tag;
     uint32_t etag, etag_length; /* in the first part; length 0: none */
     uint8_t since, both, unused[2];
     uint64_t generation;

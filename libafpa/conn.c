@@ -132,7 +132,7 @@ static bool out_room(afpa_conn_t *conn)
 
 static void tell(afpa_conn_t *conn, const afpa_request_t *request, unsigned status, uint64_t header, uint64_t body, bool cut)
 {
-    const afpa_reply_t reply = {.request = request, .status = status, .header = header, .body = body, .cut = cut};
+    const afpa_reply_t reply = {.request = request, .tag = conn->tag, .status = status, .header = header, .body = body, .cut = cut};
 
     if (conn->engine->setup.replied)
         conn->engine->setup.replied(conn->setup.context, &reply);
@@ -181,6 +181,7 @@ static bool reply(afpa_conn_t *conn, const afpa_request_t *request, afpa_respons
     if (size > AFPA__COPY_MAX && !payload_prepare(conn, response, size))
         return false;
     conn->limits = *afpa_response_limits(response);
+    conn->tag = afpa_response_tag(response);
     conn->last = !stays(conn, request);
     header = afpa_response_print(response, not_modified, !conn->last, afpa__engine_date(conn->engine), out);
     conn->out_length += header;

@@ -51,6 +51,7 @@ struct afpa_conn {
     size_t head;
     uint64_t progress;
     afpa_limits_t limits; /* of the last reply */
+    uint32_t tag;
     uint32_t requests;
     afpa_counter_t why; /* a handover is due */
     afpa_send_outcome_t outcome;

@@ -145,6 +145,11 @@ const afpa_limits_t *afpa_response_limits(const afpa_response_t *response)
     return &block_of(response)->limits;
 }
 
+uint32_t afpa_response_tag(const afpa_response_t *response)
+{
+    return block_of(response)->tag;
+}
+
 const void *afpa_response_payload(const afpa_response_t *response, uint32_t *length)
 {
     const afpa__segment_t *s = response->file.cache->segment;

@@ -10,6 +10,8 @@ ngx_afpa_ngx_http_afpa_module_la_SOURCES = \
 	ngx_afpa/ngx_http_afpa_fastpath.c \
 	ngx_afpa/ngx_http_afpa_transport.c \
 	ngx_afpa/ngx_http_afpa_executor.c \
+	ngx_afpa/ngx_http_afpa_log.c \
+	ngx_afpa/ngx_http_afpa_log.h \
 	ngx_afpa/ngx_http_afpa_fastpath.h \
 	ngx_afpa/ngx_http_afpa_modules.c \
 	ngx_afpa/ngx_http_afpa.h

@@ -33,8 +33,13 @@ typedef struct {
     ngx_str_t threads;
     ngx_thread_pool_t *pool;
     ngx_http_afpa_zone_t *fast_zone; /* of the fast path; NULL: it is on nowhere */
+    ngx_array_t logs;                /* of ngx_http_afpa_log_t *; NULL: off */
     uint64_t epoch;                  /* of this configuration: response entries of another are never found */
 } ngx_http_afpa_main_conf_t;
+
+typedef struct {
+    ngx_uint_t log; /* afpa_access_log, by its place in main_conf->logs; NGX_CONF_UNSET_UINT: nothing was said */
+} ngx_http_afpa_srv_conf_t;
 
 typedef struct {
     ngx_http_afpa_zone_t *zone; /* NULL: off */

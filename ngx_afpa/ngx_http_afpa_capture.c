@@ -93,6 +93,7 @@ static afpa_response_terms_t terms_of(ngx_http_request_t *r, ngx_http_afpa_loc_c
     static const afpa_since_t since[] = {AFPA_SINCE_NEVER, AFPA_SINCE_EXACT, AFPA_SINCE_BEFORE};
     ngx_http_afpa_main_conf_t *main_conf = ngx_http_get_module_main_conf(r, ngx_http_afpa_module);
     ngx_http_core_loc_conf_t *clcf = ngx_http_get_module_loc_conf(r, ngx_http_core_module);
+    ngx_http_afpa_srv_conf_t *srv = ngx_http_get_module_srv_conf(r, ngx_http_afpa_module);
 
     return (afpa_response_terms_t){.server = ngx_http_afpa_server(main_conf, r->http_connection->addr_conf),
                                    .revalidate_ms = (uint32_t)conf->revalidate,
@@ -102,6 +103,7 @@ static afpa_response_terms_t terms_of(ngx_http_request_t *r, ngx_http_afpa_loc_c
                                               .requests = (uint32_t)clcf->keepalive_requests},
                                    .since = since[clcf->if_modified_since <= 2 ? clcf->if_modified_since : 0],
                                    .both = true,
+                                   .tag = (uint32_t)srv->log,
                                    .dropped = dropped};
 }
 

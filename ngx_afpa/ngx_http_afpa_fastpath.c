@@ -12,7 +12,7 @@
  *
  * Everything runs in the worker's one thread.
  */
-#include "ngx_http_afpa_fastpath.h"
+#include "ngx_http_afpa_log.h"
 
 #if (NGX_HTTP_SSL)
 #include <ngx_http_ssl_module.h>
@@ -158,7 +158,11 @@ static void on_replied(void *context, const afpa_reply_t *reply)
 {
     ngx_http_afpa_client_t *client = context;
 
+    ngx_http_afpa_log_t **logs = main_conf_of()->logs.elts;
+
     client->c->requests++;
+    if (logs[reply->tag])
+        ngx_http_afpa_log_write(logs[reply->tag], client->c, reply);
 #if (NGX_STAT_STUB)
     (void)ngx_atomic_fetch_add(ngx_stat_requests, 1);
 #endif
@@ -331,6 +335,7 @@ ngx_int_t ngx_http_afpa_fastpath_init_module(ngx_cycle_t *cycle, ngx_http_afpa_m
         ngx_log_error(NGX_LOG_EMERG, cycle->log, ngx_errno, "afpa_fast_path: getrandom() failed");
         return NGX_ERROR;
     }
+    ngx_http_afpa_log_init(conf);
     for (ngx_uint_t i = 0; i < cycle->listening.nelts; i++)
         if (ls[i].handler == ngx_http_init_connection && ls[i].sockaddr->sa_family != AF_UNIX)
             ls[i].handler = on_connection;

@@ -7,6 +7,7 @@
  * configuration: payload stays.  A worker that cannot attach says so once and serves without the cache.
  */
 #include "ngx_http_afpa_fastpath.h"
+#include "ngx_http_afpa_log.h"
 
 static ngx_str_t default_pool = ngx_string("default");
 
@@ -127,6 +128,8 @@ static ngx_command_t commands[] = {
      ngx_http_set_predicate_slot, NGX_HTTP_LOC_CONF_OFFSET, offsetof(ngx_http_afpa_loc_conf_t, bypass), NULL},
     {ngx_string("afpa_cache_status"), NGX_HTTP_MAIN_CONF | NGX_HTTP_SRV_CONF | NGX_HTTP_LOC_CONF | NGX_CONF_FLAG, ngx_conf_set_flag_slot,
      NGX_HTTP_LOC_CONF_OFFSET, offsetof(ngx_http_afpa_loc_conf_t, cache_status), NULL},
+    {ngx_string("afpa_access_log"), NGX_HTTP_MAIN_CONF | NGX_HTTP_SRV_CONF | NGX_CONF_TAKE123, ngx_http_afpa_log_set,
+     NGX_HTTP_SRV_CONF_OFFSET, 0, NULL},
     {ngx_string("afpa_fast_path"), NGX_HTTP_MAIN_CONF | NGX_HTTP_SRV_CONF | NGX_HTTP_LOC_CONF | NGX_CONF_FLAG, ngx_conf_set_flag_slot,
      NGX_HTTP_LOC_CONF_OFFSET, offsetof(ngx_http_afpa_loc_conf_t, fast_path), NULL},
     {ngx_string("afpa_zerocopy"), NGX_HTTP_MAIN_CONF | NGX_CONF_TAKE1, ngx_conf_set_off_slot, NGX_HTTP_MAIN_CONF_OFFSET,
@@ -178,7 +181,8 @@ static void *create_main_conf(ngx_conf_t *cf)
 {
     ngx_http_afpa_main_conf_t *conf = ngx_pcalloc(cf->pool, sizeof(*conf));
 
-    if (conf == NULL || ngx_array_init(&conf->zones, cf->pool, 2, sizeof(ngx_http_afpa_zone_t *)) != NGX_OK)
+    if (conf == NULL || ngx_array_init(&conf->zones, cf->pool, 2, sizeof(ngx_http_afpa_zone_t *)) != NGX_OK ||
+        ngx_array_init(&conf->logs, cf->pool, 2, sizeof(ngx_http_afpa_log_t *)) != NGX_OK)
         return NULL;
     conf->zerocopy = NGX_CONF_UNSET;
     return conf;
@@ -197,6 +201,23 @@ static char *init_main_conf(ngx_conf_t *cf, void *data)
     if (conf->zones.nelts > 0 && conf->pool == NULL)
         return NGX_CONF_ERROR;
 #endif
+    return NGX_CONF_OK;
+}
+
+static void *create_srv_conf(ngx_conf_t *cf)
+{
+    ngx_http_afpa_srv_conf_t *conf = ngx_pcalloc(cf->pool, sizeof(*conf));
+
+    if (conf)
+        conf->log = NGX_CONF_UNSET_UINT;
+    return conf;
+}
+
+static char *merge_srv_conf(ngx_conf_t *cf, void *parent, void *child)
+{
+    ngx_http_afpa_srv_conf_t *prev = parent, *conf = child;
+
+    ngx_conf_merge_uint_value(conf->log, prev->log, NGX_CONF_UNSET_UINT);
     return NGX_CONF_OK;
 }
 
@@ -219,8 +240,17 @@ static void *create_loc_conf(ngx_conf_t *cf)
 static ngx_int_t fast_path_note(ngx_conf_t *cf, ngx_http_afpa_loc_conf_t *conf)
 {
     ngx_http_afpa_main_conf_t *main_conf = ngx_http_conf_get_module_main_conf(cf, ngx_http_afpa_module);
+    const ngx_http_afpa_srv_conf_t *srv = ngx_http_conf_get_module_srv_conf(cf, ngx_http_afpa_module);
 
-    if (conf->zone == NULL || main_conf->fast_zone == conf->zone)
+    if (conf->zone == NULL)
+        return NGX_OK;
+    if (srv->log == NGX_CONF_UNSET_UINT) {
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                           "afpa_fast_path is on without an afpa_access_log: nginx's access_log does not see its replies; "
+                           "name a file, or say \"afpa_access_log off\"");
+        return NGX_ERROR;
+    }
+    if (main_conf->fast_zone == conf->zone)
         return NGX_OK;
     if (main_conf->fast_zone) {
         ngx_conf_log_error(NGX_LOG_EMERG, cf, 0, "afpa_fast_path: it is on for zone \"%V\" and for zone \"%V\"; it can be for one only",
@@ -336,13 +366,14 @@ static void exit_process(ngx_cycle_t *cycle)
 
     if (conf == NULL)
         return;
+    ngx_http_afpa_log_flush_all(conf);
     zones = conf->zones.elts;
     for (ngx_uint_t i = 0; i < conf->zones.nelts; i++)
         afpa_cache_detach(&zones[i]->cache);
 }
 
 static ngx_http_module_t module_ctx = {preconfiguration, postconfiguration, create_main_conf, init_main_conf,
-                                       NULL,             NULL,              create_loc_conf,  merge_loc_conf};
+                                       create_srv_conf,  merge_srv_conf,    create_loc_conf,  merge_loc_conf};
 
 ngx_module_t ngx_http_afpa_module = {NGX_MODULE_V1, &module_ctx, commands, NGX_HTTP_MODULE, NULL, init_module, init_process,
                                      NULL,          NULL,        exit_process, NULL, NGX_MODULE_V1_PADDING};

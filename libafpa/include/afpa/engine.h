@@ -29,6 +29,7 @@ typedef struct afpa_conn afpa_conn_t;
 /* One reply, for the host's log.  Valid during the call. */
 typedef struct afpa_reply {
     const afpa_request_t *request;
+    uint32_t tag;    /* of the response: see afpa_response_terms_t */
     unsigned status; /* 200, 304 */
     uint64_t body;   /* bytes of payload that were sent */
     uint64_t header; /* bytes of its header */

@@ -43,9 +43,10 @@ typedef struct afpa_response_terms {
                              * every reload, so that older entries are never found again */
     uint32_t revalidate_ms; /* as for afpa_cache_lookup() */
     afpa_limits_t limits;
-    afpa_since_t since;     /* see afpa_validators_t */
+    afpa_since_t since; /* see afpa_validators_t */
     bool both;
     bool expires_follows;       /* Expires is the time of the reply plus a constant; else it has to be a constant itself */
+    uint32_t tag;               /* the server's own; comes back in afpa_reply_t */
     const char *const *dropped; /* fields of a 200 that the server leaves out of a 304; ends with NULL */
 } afpa_response_terms_t;
 
@@ -87,6 +88,7 @@ void afpa_response_release(afpa_response_t *response);
 afpa_validators_t afpa_response_validators(const afpa_response_t *response);
 
 const afpa_limits_t *afpa_response_limits(const afpa_response_t *response);
+uint32_t afpa_response_tag(const afpa_response_t *response);
 
 /* The first chunk of the file's payload, all of it if it has one; in memory while the response is held. */
 const void *afpa_response_payload(const afpa_response_t *response, uint32_t *length);
