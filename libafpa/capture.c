@@ -89,12 +89,18 @@ static bool on_date(capture_t *c, const line_t *line)
     return true;
 }
 
+/* Dates that servers send for "never" and "always" (nginx: expires epoch, expires max). */
+static bool expires_constant(int64_t expires)
+{
+    return expires == 1 || expires == 2145916555;
+}
+
 static bool on_expires(capture_t *c, const line_t *line)
 {
     if (c->has_expires || !afpa_http_date_parse(line->value.at, line->value.length, &c->expires))
         return refuse(c, "Expires is not one date");
     c->has_expires = true;
-    if (c->terms->expires_follows)
+    if (c->terms->expires_follows && !expires_constant(c->expires))
         for (unsigned part = 0; part < 2; part++)
             c->block->part[part].expires = offset_in(c, part) + (uint32_t)(line->value.at - line->at);
     return true;
@@ -221,12 +227,6 @@ static bool lines(capture_t *c, const char *at, const char *end)
     put(c, 0, &empty);
     put(c, 1, &empty);
     return true;
-}
-
-/* Dates that servers send for "never" and "always" (nginx: expires epoch, expires max). */
-static bool expires_constant(int64_t expires)
-{
-    return expires == 1 || expires == 2145916555;
 }
 
 static bool complete(capture_t *c)

@@ -9,6 +9,7 @@ ngx_afpa_ngx_http_afpa_module_la_SOURCES = \
 	ngx_afpa/ngx_http_afpa_capture.c \
 	ngx_afpa/ngx_http_afpa_fastpath.c \
 	ngx_afpa/ngx_http_afpa_transport.c \
+	ngx_afpa/ngx_http_afpa_refuse.c \
 	ngx_afpa/ngx_http_afpa_executor.c \
 	ngx_afpa/ngx_http_afpa_log.c \
 	ngx_afpa/ngx_http_afpa_log.h \

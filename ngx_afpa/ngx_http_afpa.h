@@ -49,6 +49,7 @@ typedef struct {
     ngx_array_t *bypass; /* of ngx_http_complex_value_t */
     ngx_flag_t cache_status;
     ngx_flag_t fast_path;
+    uint64_t noted, noted_not; /* directives of other modules in force here, or put out of force: ngx_http_afpa_refuse.c */
 } ngx_http_afpa_loc_conf_t;
 
 /* What $afpa_status says. */

@@ -48,8 +48,9 @@ static void admit_later(afpa_proposal_t *proposal)
 static ngx_flag_t as_it_came(ngx_http_request_t *r)
 {
     return r == r->main && r->method == NGX_HTTP_GET && r->http_version == NGX_HTTP_VERSION_11 && r->keepalive && !r->internal &&
-           !r->uri_changed && r->uri_changes == NGX_HTTP_MAX_URI_CHANGES + 1 && !r->error_page && r->err_status == 0 &&
-           r->schema_start == NULL && r->headers_in.host && r->headers_in.authorization == NULL && r->unparsed_uri.len > 0;
+           !r->uri_changed && r->valid_unparsed_uri && r->uri_changes == NGX_HTTP_MAX_URI_CHANGES + 1 && !r->error_page &&
+           r->err_status == 0 && r->schema_start == NULL && r->headers_in.host && r->headers_in.authorization == NULL &&
+           r->unparsed_uri.len > 0;
 }
 
 static ngx_flag_t untouched(ngx_http_request_t *r)
@@ -103,6 +104,7 @@ static afpa_response_terms_t terms_of(ngx_http_request_t *r, ngx_http_afpa_loc_c
                                               .requests = (uint32_t)clcf->keepalive_requests},
                                    .since = since[clcf->if_modified_since <= 2 ? clcf->if_modified_since : 0],
                                    .both = true,
+                                   .expires_follows = true, /* where it does not, nothing is admitted: see ngx_http_afpa_refuse.c */
                                    .tag = (uint32_t)srv->log,
                                    .dropped = dropped};
 }
@@ -118,8 +120,8 @@ void ngx_http_afpa_capture(ngx_http_request_t *r, ngx_http_afpa_ctx_t *ctx)
     afpa_proposal_t *proposal;
     const char *why;
 
-    if (!conf->fast_path || ctx->status != NGX_HTTP_AFPA_HIT || !as_it_came(r) || !untouched(r) || clcf->internal ||
-        (clcf->keepalive_disable & NGX_HTTP_KEEPALIVE_DISABLE_SAFARI) || (header = header_of(r)) == NULL)
+    if (!conf->fast_path || conf->noted || conf->bypass || ctx->status != NGX_HTTP_AFPA_HIT || !as_it_came(r) || !untouched(r) ||
+        clcf->internal || (clcf->keepalive_disable & NGX_HTTP_KEEPALIVE_DISABLE_SAFARI) || (header = header_of(r)) == NULL)
         return;
     if (r->gzip_tested && r->headers_in.accept_encoding)
         return; /* whether it is compressed may depend on other fields too */

@@ -47,6 +47,12 @@ ngx_http_afpa_client_t *ngx_http_afpa_client(ngx_connection_t *c);
 /* The number that response entries of one address have in this configuration. */
 uint64_t ngx_http_afpa_server(const ngx_http_afpa_main_conf_t *conf, const ngx_http_addr_conf_t *addr_conf);
 
+/* ngx_http_afpa_refuse.c: watches other modules' directives while a configuration is read, and afterwards no more. */
+ngx_int_t ngx_http_afpa_refuse_watch(ngx_conf_t *cf);
+void ngx_http_afpa_refuse_unwatch(void);
+/* NGX_ERROR: the fast path is on where it may not be; said why. */
+ngx_int_t ngx_http_afpa_refuse_merge(ngx_conf_t *cf, ngx_http_afpa_loc_conf_t *prev, ngx_http_afpa_loc_conf_t *conf);
+
 /* ngx_http_afpa_executor.c: libafpa's jobs in an nginx thread pool, done in the event loop. */
 afpa_executor_t *ngx_http_afpa_executor(ngx_thread_pool_t *pool);
 

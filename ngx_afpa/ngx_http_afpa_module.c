@@ -172,7 +172,7 @@ static ngx_int_t preconfiguration(ngx_conf_t *cf)
     if (var == NULL)
         return NGX_ERROR;
     var->get_handler = get_status;
-    return NGX_OK;
+    return ngx_http_afpa_refuse_watch(cf);
 }
 
 /* ---- configuration ---- */
@@ -273,7 +273,7 @@ static char *merge_loc_conf(ngx_conf_t *cf, void *parent, void *child)
     ngx_conf_merge_ptr_value(conf->bypass, prev->bypass, NULL);
     ngx_conf_merge_value(conf->cache_status, prev->cache_status, 0);
     ngx_conf_merge_value(conf->fast_path, prev->fast_path, 0);
-    if (conf->fast_path && fast_path_note(cf, conf) != NGX_OK)
+    if (ngx_http_afpa_refuse_merge(cf, prev, conf) != NGX_OK || (conf->fast_path && fast_path_note(cf, conf) != NGX_OK))
         return NGX_CONF_ERROR;
     if (conf->min_size > conf->max_size) {
         ngx_conf_log_error(NGX_LOG_EMERG, cf, 0, "afpa_min_size %O is larger than afpa_max_size %O", conf->min_size, conf->max_size);
@@ -287,6 +287,7 @@ static ngx_int_t postconfiguration(ngx_conf_t *cf)
     ngx_http_core_main_conf_t *core = ngx_http_conf_get_module_main_conf(cf, ngx_http_core_module);
     ngx_http_handler_pt *handler = ngx_array_push(&core->phases[NGX_HTTP_CONTENT_PHASE].handlers);
 
+    ngx_http_afpa_refuse_unwatch();
     if (handler == NULL)
         return NGX_ERROR;
     *handler = ngx_http_afpa_handler;

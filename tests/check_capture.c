@@ -116,7 +116,7 @@ START_TEST(places)
     static const char shorter[] = "HTTP/1.1 304 Not Modified\r\nServer: s\r\nDate: Sun, 06 Nov 1994 08:49:37 GMT\r\n" KEEP
                                   "Keep-Alive: timeout=5\r\nLast-Modified: Sun, 06 Nov 1994 08:49:36 GMT\r\nExpires: " LATER
                                   "\r\nETag: \"e\"\r\nX-Own: any: thing\r\n\r\n";
-    static char out[AFPA__BLOCK_MAX];
+    static char out[AFPA__BLOCK_MAX], constant[AFPA__BLOCK_MAX];
     const afpa__block_shared_t *b = (const void *)out;
     const char *why;
 
@@ -128,6 +128,8 @@ START_TEST(places)
     ck_assert_int_eq(memcmp(afpa__block_bytes(b, 0) + b->etag, "\"e\"", b->etag_length), 0);
     ck_assert_int_eq(b->last_modified, 784111776);
     ck_assert_int_eq(b->expires_after, 3600);
+    ck_assert_uint_gt(capture(BEGIN KEEP "Expires: Thu, 01 Jan 1970 00:00:01 GMT\r\n\r\n", true, constant, &why), 0);
+    ck_assert_uint_eq(((const afpa__block_shared_t *)(const void *)constant)->part[0].expires, 0);
     for (unsigned i = 0; i < 2; i++) {
         const char *bytes = afpa__block_bytes(b, i);
         const afpa__part_shared_t *p = &b->part[i];

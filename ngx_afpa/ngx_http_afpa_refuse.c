@@ -1,0 +1,175 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Where the fast path may not be: directives of other modules that decide by request, client or time.
+ *
+ * The fast path answers before nginx's access phase, so such a directive in force in a location would be passed by.  nginx keeps
+ * what it read of them in structures private to each module; so their setters are watched while the configuration is read: each
+ * notes its directive in our own configuration of the place where it stands, and then does what it always did.  The setters are
+ * put back when the configuration is complete, or has failed: nothing of ours stays in other modules.
+ *
+ * REFUSED directives are a configuration error beside `afpa_fast_path on`.  With those that are LEFT OUT nginx answers as it
+ * should, and a reply is merely not admitted.
+ */
+#include "ngx_http_afpa_fastpath.h"
+
+typedef enum { REFUSED, LEFT_OUT } consequence_t;
+
+/* Whether the directive, as it stands there, matters. */
+typedef ngx_flag_t judge_pt(ngx_str_t *args, ngx_uint_t count);
+
+static ngx_flag_t always(ngx_str_t *args, ngx_uint_t count)
+{
+    return 1;
+}
+
+static ngx_flag_t unless_off(ngx_str_t *args, ngx_uint_t count)
+{
+    return count < 2 || ngx_strcmp(args[1].data, "off") != 0;
+}
+
+static ngx_flag_t with_variables(ngx_str_t *args, ngx_uint_t count)
+{
+    for (ngx_uint_t i = 1; i < count; i++)
+        if (ngx_strchr(args[i].data, '$'))
+            return 1;
+    return 0;
+}
+
+/* `expires 1h` says the same of every request but for the time; `modified`, `@` and variables do not. */
+static ngx_flag_t by_more_than_time(ngx_str_t *args, ngx_uint_t count)
+{
+    return count != 2 || args[1].data[0] == '@' || with_variables(args, count);
+}
+
+static ngx_flag_t unless_uri_first(ngx_str_t *args, ngx_uint_t count)
+{
+    return count < 2 || ngx_strcmp(args[1].data, "$uri") != 0;
+}
+
+/* Expires is taken for what the directive `expires` makes of it. */
+static ngx_flag_t with_variables_or_expires(ngx_str_t *args, ngx_uint_t count)
+{
+    return with_variables(args, count) || (count > 1 && ngx_strcasecmp(args[1].data, (u_char *)"expires") == 0);
+}
+
+static const struct {
+    const char *name;
+    judge_pt *judge;
+    consequence_t consequence;
+} watched[] = {
+    {"allow", always, REFUSED},
+    {"deny", always, REFUSED},
+    {"auth_basic", unless_off, REFUSED},
+    {"auth_request", unless_off, REFUSED},
+    {"auth_jwt", unless_off, REFUSED},
+    {"limit_req", always, REFUSED},
+    {"limit_conn", always, REFUSED},
+    {"limit_except", always, REFUSED},
+    {"internal", always, REFUSED},
+    {"secure_link", always, REFUSED},
+    {"secure_link_secret", always, REFUSED},
+    {"if", always, REFUSED},
+    {"mirror", unless_off, REFUSED},
+    {"rewrite", always, REFUSED},
+    {"add_header", with_variables_or_expires, LEFT_OUT},
+    {"add_trailer", always, LEFT_OUT},
+    {"alias", with_variables, LEFT_OUT},
+    {"charset", with_variables, LEFT_OUT},
+    {"expires", by_more_than_time, LEFT_OUT},
+    {"limit_rate", always, LEFT_OUT},
+    {"limit_rate_after", always, LEFT_OUT},
+    {"post_action", always, LEFT_OUT},
+    {"root", with_variables, LEFT_OUT},
+    {"set_real_ip_from", always, LEFT_OUT},
+    {"try_files", unless_uri_first, LEFT_OUT},
+};
+#define WATCHED (sizeof(watched) / sizeof(watched[0]))
+#define SETTERS_MAX 64 /* one name may be a command of several modules, or of one for several contexts */
+
+typedef char *set_pt(ngx_conf_t *cf, ngx_command_t *cmd, void *conf);
+
+static struct {
+    ngx_command_t *command;
+    set_pt *set;
+    ngx_uint_t number; /* in watched */
+} setters[SETTERS_MAX];
+static ngx_uint_t setters_count;
+
+static void setters_put_back(void *unused)
+{
+    while (setters_count > 0) {
+        setters_count--;
+        setters[setters_count].command->set = setters[setters_count].set;
+    }
+}
+
+/* In place of another module's setter. */
+static char *note(ngx_conf_t *cf, ngx_command_t *command, void *conf)
+{
+    ngx_http_afpa_loc_conf_t *loc = ngx_http_conf_get_module_loc_conf(cf, ngx_http_afpa_module);
+    ngx_str_t *args = cf->args->elts;
+    set_pt *set = NULL;
+
+    for (ngx_uint_t i = 0; i < setters_count; i++)
+        if (setters[i].command == command) {
+            uint64_t bit = (uint64_t)1 << setters[i].number;
+
+            set = setters[i].set;
+            if (watched[setters[i].number].judge(args, cf->args->nelts))
+                loc->noted |= bit;
+            else
+                loc->noted_not |= bit;
+        }
+    return set(cf, command, conf);
+}
+
+static void watch(ngx_command_t *command)
+{
+    for (ngx_uint_t i = 0; i < WATCHED && setters_count < SETTERS_MAX; i++)
+        if (command->set && ngx_strcmp(command->name.data, watched[i].name) == 0) {
+            setters[setters_count].command = command;
+            setters[setters_count].set = command->set;
+            setters[setters_count].number = i;
+            setters_count++;
+            command->set = note;
+            return;
+        }
+}
+
+ngx_int_t ngx_http_afpa_refuse_watch(ngx_conf_t *cf)
+{
+    ngx_pool_cleanup_t *cleanup = ngx_pool_cleanup_add(cf->cycle->pool, 0); /* for a configuration that fails half way */
+
+    if (cleanup == NULL)
+        return NGX_ERROR;
+    cleanup->handler = setters_put_back;
+    setters_put_back(NULL);
+    for (ngx_uint_t i = 0; cf->cycle->modules[i]; i++)
+        if (cf->cycle->modules[i]->type == NGX_HTTP_MODULE && cf->cycle->modules[i]->commands)
+            for (ngx_command_t *command = cf->cycle->modules[i]->commands; command->name.len; command++)
+                watch(command);
+    return NGX_OK;
+}
+
+void ngx_http_afpa_refuse_unwatch(void)
+{
+    setters_put_back(NULL);
+}
+
+ngx_int_t ngx_http_afpa_refuse_merge(ngx_conf_t *cf, ngx_http_afpa_loc_conf_t *prev, ngx_http_afpa_loc_conf_t *conf)
+{
+    conf->noted |= prev->noted & ~conf->noted_not;
+    if (!conf->fast_path || conf->zone == NULL)
+        return NGX_OK;
+    for (ngx_uint_t i = 0; i < WATCHED; i++)
+        if (conf->noted >> i & 1 && watched[i].consequence == REFUSED) {
+            ngx_http_core_loc_conf_t *clcf = ngx_http_conf_get_module_loc_conf(cf, ngx_http_core_module);
+
+            ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                               "afpa_fast_path is on in location \"%V\", where \"%s\" is in force: the fast path would pass it by; "
+                               "say \"afpa_fast_path off\" there",
+                               &clcf->name, watched[i].name);
+            return NGX_ERROR;
+        }
+    return NGX_OK;
+}
