@@ -139,6 +139,7 @@ static const struct {
     {NULL, "yesterday", NULL, AFPA_SINCE_EXACT, 0, UNCLEAR},
     {NULL, "Sunday, 06-Nov-94 08:49:37 GMT", NULL, AFPA_SINCE_EXACT, 0, UNCLEAR},
     {NULL, "yesterday", NULL, AFPA_SINCE_NEVER, 0, OK},
+    {NULL, "Wed, 31 Dec 1969 23:59:59 GMT", NULL, AFPA_SINCE_BEFORE, 0, UNCLEAR},
 
     {"\"a\"", AT, "\"a\"", AFPA_SINCE_EXACT, 0, SAME},
     {"\"a\"", BEFORE, "\"a\"", AFPA_SINCE_EXACT, 0, SAME},

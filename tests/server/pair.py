@@ -62,7 +62,7 @@ class Pair:
         for _ in range(3):
             before = self.zone.hits()
             reply = self.same(target, *headers, **more)
-            if self.zone.grows("pipeline_hits", before, seconds=0.3):
+            if self.zone.grows("hits", before, seconds=0.3):
                 return reply
         raise AssertionError(f"{target} was no hit: {self.zone.stat()}")
 

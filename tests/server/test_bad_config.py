@@ -218,7 +218,7 @@ def test_size_changed_while_in_use(place):
         refused(place.server(zone, zone.directive(place.kind, "16m")), "size|8388608|8m|in use", zone.name)
         hits = zone.hits()
         assert fetch(first.port, get("/file.bin")).body == place.data
-        assert zone.grows("pipeline_hits", hits)
+        assert zone.grows("hits", hits)
         assert zone.count("fills") == fills
 
 

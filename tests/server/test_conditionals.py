@@ -8,6 +8,7 @@ import pytest
 
 from docroot import payload
 
+FAST = True
 OLD, LATE = "Thu, 01 Jan 1998 00:00:00 GMT", "Fri, 01 Jan 2038 00:00:00 GMT"
 MTIME = 1700000000
 DATE = "Tue, 14 Nov 2023 22:13:20 GMT"

@@ -13,6 +13,7 @@ from docroot import age, mkdir, payload, put, rewrite
 from wire import Wire, fetch, get
 from zone import STOCK_ONLY
 
+FAST = True
 WAIT = 0.3  # longer than revalidate, which is 0.2 s here
 # Stock httpd maps files, and dies of SIGBUS when one is cut while it is sent.
 # The place of the storm says which replies were made by the module.

@@ -4,6 +4,7 @@ import pytest
 
 from docroot import payload
 
+FAST = True
 FILES = {"/small.bin": 1000, "/chunks.bin": 300000, "/empty.bin": 0}
 
 SINGLE = ["bytes=0-", "bytes=0-0", "bytes=1-10", "bytes=999-", "bytes=-1", "bytes=-1000", "bytes=-5000000", "bytes=0-5000000",

@@ -5,6 +5,7 @@ import pytest
 from docroot import payload
 from pair import Pair
 
+FAST = True
 SIZES = [0, 1, 63, 64, 1000, 4095, 4096, 32767, 32768, 65535, 65536, 65537, 131072, (1 << 20) + 1]
 HUGE = 200 << 20
 

@@ -10,6 +10,7 @@ from slow import SlowClients
 from wire import Wire, fetch, get
 from zone import STOCK_ONLY
 
+FAST = True
 BIG, CHUNK = 8 << 20, 65536
 SETTINGS = {"size": "64m"}
 MANY = 80

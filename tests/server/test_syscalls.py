@@ -71,7 +71,7 @@ def test_hits_do_not_touch_the_file(pair, kind, size):
     hits = pair.zone.hits()
     reply, trace = traced(pair, get("/" + name), HITS if size < 65536 else HITS // 10)
     assert reply.body == data
-    assert pair.zone.grows("pipeline_hits", hits, HITS // 10)
+    assert pair.zone.grows("hits", hits, HITS // 10)
     touched = [line for line in calls_on(trace, str(pair.root / name))
                if (re.search(r"^\d+\s+(?:<\.\.\. )?(\w+)", line) or [None, ""])[1] not in ALLOWED[kind]]
     assert STOCK_ONLY or not touched, touched[:10]

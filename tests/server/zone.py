@@ -48,7 +48,8 @@ class Zone:
         return stat[name] if name in stat else stat["declined"].get(name, 0)
 
     def hits(self):
-        return self.count("pipeline_hits")
+        """From memory, by the pipeline or by the fast path."""
+        return self.count("hits")
 
     def grows(self, name, before, by=1, seconds=2):
         """Whether a counter grew by at least `by` since it was `before`; servers count a moment after they replied."""
