@@ -154,8 +154,8 @@ static afpa_condition_t modified_since(afpa_text_t field, const afpa_validators_
 
     if (v->since == AFPA_SINCE_NEVER)
         return AFPA_CONDITION_NONE;
-    /* What servers make of dates before 1970 differs. */
-    if (v->last_modified < 0 || !afpa_http_date_parse(field.at, field.length, &since) || since < 0)
+    /* Servers print a time before 1970 as its first second, and compare with what it was. */
+    if (v->last_modified <= 0 || !afpa_http_date_parse(field.at, field.length, &since))
         return AFPA_CONDITION_UNCLEAR;
     if (v->since == AFPA_SINCE_EXACT ? since == v->last_modified : since >= v->last_modified)
         return AFPA_CONDITION_NOT_MODIFIED;
