@@ -2,8 +2,8 @@
  *
  * Stage 1 of 7: request.  In: bytes of a connection.  Out: one request head, or the reason why it is the server's.
  *
- * One pass, byte classes from a table.  The values of fields are most of a browser's head and are only looked through for bytes
- * that may not be there; that is done 16 at a time where the processor has SSE2.
+ * One pass, byte classes from a table.  Where the processor has SSE2, what is most of a head is looked through 16 bytes at a time:
+ * the values of fields, for bytes that may not be there, and the plain part of path and names.
  */
 #include "config.h"
 
@@ -54,12 +54,14 @@ const char *afpa__value_end_scalar(const char *at, const char *end)
 #ifdef __SSE2__
 #include <emmintrin.h>
 
+#define VECTOR 16
+
 /* Forbidden are 0x00–0x1f but for HTAB, and 0x7f.  Bytes are compared as signed, so 0x80 and up are below all of them. */
 const char *afpa__value_end(const char *at, const char *end)
 {
     const __m128i space = _mm_set1_epi8(0x20), tab = _mm_set1_epi8('\t'), delete = _mm_set1_epi8(0x7f), low = _mm_set1_epi8(-1);
 
-    for (; end - at >= 16; at += 16) {
+    for (; end - at >= VECTOR; at += VECTOR) {
         __m128i bytes = _mm_loadu_si128((const __m128i *)(const void *)at);
         __m128i control = _mm_and_si128(_mm_cmplt_epi8(bytes, space), _mm_cmpgt_epi8(bytes, low));
         __m128i bad = _mm_or_si128(_mm_andnot_si128(_mm_cmpeq_epi8(bytes, tab), control), _mm_cmpeq_epi8(bytes, delete));
@@ -70,10 +72,73 @@ const char *afpa__value_end(const char *at, const char *end)
     }
     return afpa__value_end_scalar(at, end);
 }
+
+/* How many of the next 16 bytes are letters, digits, "-", ".", "_" or "/", up to the first that is not; which of them are "/". */
+static unsigned plain_run(const char *at, unsigned *slashes)
+{
+    __m128i bytes = _mm_loadu_si128((const __m128i *)(const void *)at), lower = _mm_or_si128(bytes, _mm_set1_epi8(0x20));
+    __m128i letter = _mm_and_si128(_mm_cmpgt_epi8(lower, _mm_set1_epi8('a' - 1)), _mm_cmplt_epi8(lower, _mm_set1_epi8('z' + 1)));
+    __m128i other = _mm_and_si128(_mm_cmpgt_epi8(bytes, _mm_set1_epi8('-' - 1)), _mm_cmplt_epi8(bytes, _mm_set1_epi8('9' + 1)));
+    __m128i plain = _mm_or_si128(_mm_or_si128(letter, other), _mm_cmpeq_epi8(bytes, _mm_set1_epi8('_')));
+
+    *slashes = (unsigned)_mm_movemask_epi8(_mm_cmpeq_epi8(bytes, _mm_set1_epi8('/')));
+    return (unsigned)__builtin_ctz(~(unsigned)_mm_movemask_epi8(plain) | 1u << VECTOR);
+}
+
+/* Which of the 16 bytes at `at` are "/" or ".". */
+static unsigned slashes_and_dots(const char *at)
+{
+    __m128i bytes = _mm_loadu_si128((const __m128i *)(const void *)at);
+
+    return (unsigned)_mm_movemask_epi8(
+        _mm_or_si128(_mm_cmpeq_epi8(bytes, _mm_set1_epi8('/')), _mm_cmpeq_epi8(bytes, _mm_set1_epi8('.'))));
+}
+
+/* Skips what is plain at the beginning of a name; the caller looks at the rest byte by byte. */
+static const char *name_skip(const char *at, const char *end)
+{
+    while (end - at >= VECTOR) {
+        unsigned slashes, run = plain_run(at, &slashes);
+
+        if (slashes & ((1u << run) - 1))
+            break;
+        at += run;
+        if (run < VECTOR)
+            break;
+    }
+    return at;
+}
+
+/* The same of a path; stops before two bytes that servers resolve. */
+static const char *path_skip(const char *at, const char *end)
+{
+    while (end - at > VECTOR) {
+        unsigned slashes, run = plain_run(at, &slashes);
+
+        if (slashes & slashes_and_dots(at + 1) & ((1u << run) - 1))
+            break;
+        at += run;
+        if (run < VECTOR)
+            break;
+    }
+    return at;
+}
 #else
 const char *afpa__value_end(const char *at, const char *end)
 {
     return afpa__value_end_scalar(at, end);
+}
+
+static const char *name_skip(const char *at, const char *end)
+{
+    (void)end;
+    return at;
+}
+
+static const char *path_skip(const char *at, const char *end)
+{
+    (void)end;
+    return at;
 }
 #endif
 
@@ -124,21 +189,23 @@ static bool read_method(reader_t *r)
 }
 
 /* Servers resolve "//", "/./" and "/../" before they look for a file; what they make of it is theirs. */
-static bool target_plain(const char *at, const char *end)
+static bool resolved(const char *at, bool in_query)
 {
-    for (; at < end && *at != '?'; at++)
-        if (*at == '/' && at + 1 < end && (at[1] == '/' || at[1] == '.'))
-            return false;
-    return true;
+    return !in_query && at[-1] == '/' && (*at == '/' || *at == '.');
 }
 
 static bool read_target(reader_t *r)
 {
     const char *start = r->at;
+    bool in_query = false;
 
     if (start < r->end && *start != '/')
         return decline(r, AFPA_DECLINE_TARGET);
+    r->at = path_skip(r->at, r->end);
     for (; r->at < r->end && *r->at != ' '; r->at++) {
+        if (r->at > start && resolved(r->at, in_query))
+            return decline(r, AFPA_DECLINE_TARGET);
+        in_query |= *r->at == '?';
         if (is(*r->at, TARGET))
             continue;
         if (*r->at != '%')
@@ -152,7 +219,7 @@ static bool read_target(reader_t *r)
     if (r->at == r->end)
         return incomplete(r);
     r->request->target = (afpa_text_t){start, (size_t)(r->at - start)};
-    return target_plain(start, r->at) ? true : decline(r, AFPA_DECLINE_TARGET);
+    return true;
 }
 
 static bool read_version(reader_t *r)
@@ -242,40 +309,54 @@ typedef enum field {
     F_SERVERS /* the request is the server's because of it */
 } field_t;
 
-#define NAME(text) text, sizeof(text) - 1
+static bool named(const char *name, const char *is, size_t length)
+{
+    return strncasecmp(name, is, length) == 0;
+}
 
-static const struct {
-    const char *name;
-    size_t length;
-    field_t field;
-} fields[] = {
-    {NAME("host"), F_HOST},
-    {NAME("connection"), F_CONNECTION},
-    {NAME("content-length"), F_CONTENT_LENGTH},
-    {NAME("if-none-match"), F_IF_NONE_MATCH},
-    {NAME("if-modified-since"), F_IF_MODIFIED_SINCE},
-    {NAME("accept-encoding"), F_ACCEPT_ENCODING},
-    {NAME("referer"), F_REFERER},
-    {NAME("user-agent"), F_USER_AGENT},
-    {NAME("authorization"), F_SERVERS},
-    {NAME("proxy-authorization"), F_SERVERS},
-    {NAME("range"), F_SERVERS},
-    {NAME("if-range"), F_SERVERS},
-    {NAME("if-match"), F_SERVERS},
-    {NAME("if-unmodified-since"), F_SERVERS},
-    {NAME("expect"), F_SERVERS},
-    {NAME("upgrade"), F_SERVERS},
-    {NAME("te"), F_SERVERS},
-    {NAME("trailer"), F_SERVERS},
-    {NAME("transfer-encoding"), F_SERVERS},
-};
-
+/* By its length; most names that browsers send have a length or a first letter that none of these has. */
 static field_t field_of(const char *name, size_t length)
 {
-    for (size_t i = 0; i < sizeof(fields) / sizeof(fields[0]); i++)
-        if (fields[i].length == length && (name[0] | 0x20) == fields[i].name[0] && strncasecmp(name, fields[i].name, length) == 0)
-            return fields[i].field;
-    return F_OTHER;
+    switch (length << 8 | (unsigned char)(*name | 0x20)) {
+    case 2 << 8 | 't':
+        return named(name, "te", 2) ? F_SERVERS : F_OTHER;
+    case 4 << 8 | 'h':
+        return named(name, "host", 4) ? F_HOST : F_OTHER;
+    case 5 << 8 | 'r':
+        return named(name, "range", 5) ? F_SERVERS : F_OTHER;
+    case 6 << 8 | 'e':
+        return named(name, "expect", 6) ? F_SERVERS : F_OTHER;
+    case 7 << 8 | 'r':
+        return named(name, "referer", 7) ? F_REFERER : F_OTHER;
+    case 7 << 8 | 't':
+        return named(name, "trailer", 7) ? F_SERVERS : F_OTHER;
+    case 7 << 8 | 'u':
+        return named(name, "upgrade", 7) ? F_SERVERS : F_OTHER;
+    case 8 << 8 | 'i':
+        return named(name, "if-range", 8) || named(name, "if-match", 8) ? F_SERVERS : F_OTHER;
+    case 10 << 8 | 'c':
+        return named(name, "connection", 10) ? F_CONNECTION : F_OTHER;
+    case 10 << 8 | 'u':
+        return named(name, "user-agent", 10) ? F_USER_AGENT : F_OTHER;
+    case 13 << 8 | 'a':
+        return named(name, "authorization", 13) ? F_SERVERS : F_OTHER;
+    case 13 << 8 | 'i':
+        return named(name, "if-none-match", 13) ? F_IF_NONE_MATCH : F_OTHER;
+    case 14 << 8 | 'c':
+        return named(name, "content-length", 14) ? F_CONTENT_LENGTH : F_OTHER;
+    case 15 << 8 | 'a':
+        return named(name, "accept-encoding", 15) ? F_ACCEPT_ENCODING : F_OTHER;
+    case 17 << 8 | 'i':
+        return named(name, "if-modified-since", 17) ? F_IF_MODIFIED_SINCE : F_OTHER;
+    case 17 << 8 | 't':
+        return named(name, "transfer-encoding", 17) ? F_SERVERS : F_OTHER;
+    case 19 << 8 | 'i':
+        return named(name, "if-unmodified-since", 19) ? F_SERVERS : F_OTHER;
+    case 19 << 8 | 'p':
+        return named(name, "proxy-authorization", 19) ? F_SERVERS : F_OTHER;
+    default:
+        return F_OTHER;
+    }
 }
 
 static bool use_field(reader_t *r, field_t field, const char *at, size_t length)
@@ -309,8 +390,8 @@ static bool read_field(reader_t *r)
     const char *name = r->at, *value, *last;
     size_t length;
 
-    while (r->at < r->end && is(*r->at, TOKEN))
-        r->at++;
+    for (r->at = name_skip(name, r->end); r->at < r->end && is(*r->at, TOKEN); r->at++)
+        continue;
     if (r->at == r->end)
         return incomplete(r);
     length = (size_t)(r->at - name);

@@ -9,6 +9,7 @@
  */
 #include "config.h"
 
+#include <endian.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -40,10 +41,26 @@ static char *append(char *at, const char *text, size_t length)
     return at + length;
 }
 
+/* Sixteen digits at once: each nibble gets a byte, and those above 9 the distance from '9' to 'a'. */
+static char *append_hex(char *at, uint64_t value)
+{
+    for (int half = 1; half >= 0; half--) {
+        uint64_t x = value >> 32 * half & UINT32_MAX, letters;
+
+        x = (x << 16 | x) & UINT64_C(0x0000ffff0000ffff);
+        x = (x << 8 | x) & UINT64_C(0x00ff00ff00ff00ff);
+        x = (x << 4 | x) & UINT64_C(0x0f0f0f0f0f0f0f0f);
+        letters = (x + UINT64_C(0x0606060606060606)) >> 4 & UINT64_C(0x0101010101010101);
+        x = htobe64(x + UINT64_C(0x3030303030303030) + letters * ('a' - '9' - 1));
+        memcpy(at, &x, 8);
+        at += 8;
+    }
+    return at;
+}
+
 /* Neither host nor target can have a blank in it, so no two requests make the same key.  0: too long. */
 static size_t key_make(const afpa_request_t *r, uint64_t server, char *key)
 {
-    static const char digits[] = "0123456789abcdef";
     char *at = key;
 
     if (r->host.length + r->target.length + r->accept_encoding.length + 64 > AFPA_PATH_MAX)
@@ -52,8 +69,7 @@ static size_t key_make(const afpa_request_t *r, uint64_t server, char *key)
     at = append(at, r->host.at, r->host.length);
     at = append(at, r->target.at, r->target.length);
     *at++ = ' ';
-    for (int shift = 60; shift >= 0; shift -= 4)
-        *at++ = digits[server >> shift & 15];
+    at = append_hex(at, server);
     if (r->accept_encoding.at) { /* an empty one is not the same as none */
         *at++ = ' ';
         at = append(at, r->accept_encoding.at, r->accept_encoding.length);

@@ -256,6 +256,78 @@ START_TEST(both_scans)
 }
 END_TEST
 
+/* What a target may be, byte by byte. */
+static bool target_allowed(const char *at)
+{
+    bool query = false;
+
+    if (*at != '/')
+        return false;
+    for (const char *c = at; *c; c++) {
+        if (c > at && c[-1] == '/' && !query && (*c == '/' || *c == '.'))
+            return false;
+        query |= *c == '?';
+        if (*c == '%') {
+            if (!c[1] || !c[2] || !strchr("0123456789abcdefABCDEF", c[1]) || !strchr("0123456789abcdefABCDEF", c[2]) ||
+                (c[1] == '0' && c[2] == '0'))
+                return false;
+            c += 2;
+        } else if (!strchr("abcXYZ0149-._~!$&'()*+,;=:@/?", *c)) {
+            return false;
+        }
+    }
+    return true;
+}
+
+START_TEST(random_targets)
+{
+    static const char usual[] = "abcXYZ019-._/", odd[] = "abc/./?%4a0~:@#\"<>\\^`{|}\x80\t\x01";
+    uint64_t random = 271828;
+    unsigned allowed = 0;
+
+    for (unsigned round = 0; round < 100000; round++) {
+        char target[80] = "/", head[160];
+        size_t length = 1 + check_below(&random, 70);
+        afpa_request_t request;
+        afpa_counter_t why;
+        bool taken;
+
+        for (size_t i = 1; i < length; i++)
+            target[i] = check_below(&random, 40) ? usual[check_below(&random, check_below(&random, 9) ? 11 : sizeof(usual) - 1)]
+                                                 : odd[check_below(&random, sizeof(odd) - 1)];
+        snprintf(head, sizeof(head), "GET %s HTTP/1.1\r\nHost: x\r\n\r\n", target);
+        taken = afpa_request_read(head, strlen(head), &request, &why) == AFPA_REQUEST_WHOLE;
+        if (taken != target_allowed(target))
+            ck_abort_msg("%s: %s", taken ? "taken" : "declined", target);
+        allowed += taken;
+    }
+    ck_assert_uint_gt(allowed, 5000);
+    ck_assert_uint_lt(allowed, 95000);
+}
+END_TEST
+
+/* Names up to any length, with any byte in them, anywhere. */
+START_TEST(names)
+{
+    for (unsigned length = 1; length < 50; length++)
+        for (unsigned at = 0; at < length; at++)
+            for (unsigned c = 1; c < 256; c++) {
+                char head[128] = "GET / HTTP/1.1\r\nHost: x\r\n", *name = head + strlen(head);
+                bool token =
+                    strchr("!#$%&'*+-.^_`|~", (int)c) || (c >= '0' && c <= '9') || ((c | 0x20) >= 'a' && (c | 0x20) <= 'z');
+                afpa_request_t request;
+                afpa_counter_t why;
+
+                if (c == ':' || c >= 0x80)
+                    token = c == ':' && at > 0; /* the name ends there */
+                memset(name, 'n', length);
+                name[at] = (char)c;
+                memcpy(name + length, ": v\r\n\r\n", 8);
+                CHECK_THAT((afpa_request_read(head, strlen(head), &request, &why) == AFPA_REQUEST_WHOLE) == token);
+            }
+}
+END_TEST
+
 int main(void)
 {
     Suite *suite = suite_create("request");
@@ -267,5 +339,7 @@ int main(void)
     check_add(suite, "fields", fields);
     check_add(suite, "longest", longest);
     check_add(suite, "both_scans", both_scans);
+    check_add(suite, "random_targets", random_targets);
+    check_add(suite, "names", names);
     return check_main(suite);
 }
