@@ -168,7 +168,7 @@ static bool stays(afpa_conn_t *conn, const afpa_request_t *request)
 
     conn->requests++;
     return request->keep_alive && !conn->close_asked && limits->keep_alive_ms > 0 && conn->requests < limits->requests &&
-           (int64_t)(afpa_engine_now() - conn->setup.accepted_ms) < (int64_t)limits->lifetime_ms; /* clocks may differ by a tick */
+           (int64_t)(conn->engine->now - conn->setup.accepted_ms) < (int64_t)limits->lifetime_ms; /* clocks may differ by a tick */
 }
 
 /* Appends header and, if it is small, payload; the response is held. */
@@ -285,7 +285,7 @@ static event_t do_flush(afpa_conn_t *conn)
     if (conn->out_completed < conn->out_length)
         return E_HELD;
     out_release(conn);
-    return conn->send ? E_LARGE : after_reply(conn, E_FLUSHED);
+    return conn->send ? E_LARGE : after_reply(conn, conn->in_length > 0 ? E_FLUSHED : E_EMPTY);
 }
 
 /* The record waits without a buffer; its timer goes on if the head has begun to arrive. */
@@ -468,6 +468,7 @@ static void on_received(afpa_io_t *io, afpa_status_t status, size_t bytes)
     afpa_conn_t *conn = conn_of(io, offsetof(afpa_conn_t, receive));
 
     conn->receiving = false;
+    conn->engine->now = afpa_engine_now();
     if (status == AFPA_OK && !conn->kept)
         conn->in = io->data;
     if (status == AFPA_OK)
@@ -497,6 +498,7 @@ static void on_writable(afpa_io_t *io)
 {
     afpa_conn_t *conn = conn_of(io, offsetof(afpa_conn_t, sending));
 
+    conn->engine->now = afpa_engine_now();
     conn->writable = true;
     dispatch(conn, E_NONE);
     pump(conn);
@@ -549,6 +551,7 @@ afpa_conn_t *afpa_conn_start(afpa_engine_t *engine, const afpa_conn_setup_t *set
 
     if (!conn)
         return NULL;
+    engine->now = afpa_engine_now();
     conn->setup = *setup;
     conn->requests = setup->requests;
     conn->receive.completed = on_received;

@@ -121,6 +121,9 @@ const char *afpa__engine_date(afpa_engine_t *engine)
 {
     struct timespec now;
 
+    if (engine->dated == engine->now)
+        return engine->date;
+    engine->dated = engine->now;
     clock_gettime(CLOCK_REALTIME_COARSE, &now);
     if (now.tv_sec != engine->second) {
         engine->second = now.tv_sec;
@@ -163,7 +166,7 @@ static void wheel_add(afpa_conn_t *conn)
 
 void afpa__timer_set(afpa_conn_t *conn, uint32_t ms)
 {
-    uint64_t deadline = afpa__now_ms() + ms;
+    uint64_t deadline = conn->engine->now + ms;
     bool sooner = conn->timer.slot == AFPA__WHEEL || deadline < conn->timer.deadline;
 
     conn->timer.deadline = deadline;
@@ -195,7 +198,7 @@ static void slot_fire(afpa_engine_t *engine, uint32_t slot, uint64_t now)
 
 void afpa_engine_tick(afpa_engine_t *engine)
 {
-    uint64_t now = afpa__now_ms(), first = engine->turned / AFPA_ENGINE_TICK_MS, last = now / AFPA_ENGINE_TICK_MS;
+    uint64_t now = engine->now = afpa__now_ms(), first = engine->turned / AFPA_ENGINE_TICK_MS, last = now / AFPA_ENGINE_TICK_MS;
     uint64_t turns = last - first < AFPA__WHEEL ? last - first : AFPA__WHEEL;
 
     for (uint64_t i = 0; i < turns; i++) {
@@ -255,6 +258,8 @@ afpa_engine_t *afpa_engine_create(const afpa_engine_setup_t *setup)
     engine->setup = *setup;
     engine->turned = afpa__now_ms() / AFPA_ENGINE_TICK_MS * AFPA_ENGINE_TICK_MS;
     engine->second = -1;
+    engine->now = afpa__now_ms();
+    engine->dated = UINT64_MAX;
     engine->free_sends = calloc(SPARE, sizeof(afpa_send_t *));
     if (!engine->free_sends) {
         free(engine);

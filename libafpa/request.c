@@ -32,7 +32,7 @@ static const unsigned char classes[256] = {
     ['/'] = TARGET | VALUE, ['0' ... '9'] = ALNUM_HEX, [':'] = TARGET | VALUE, [';'] = TARGET | VALUE, ['<'] = VALUE,
     ['='] = TARGET | VALUE, ['>'] = VALUE, ['?'] = TARGET | VALUE, ['@'] = TARGET | VALUE,
     ['A' ... 'F'] = ALNUM_HEX, ['G' ... 'Z'] = ALNUM, ['['] = VALUE, ['\\'] = VALUE, [']'] = VALUE, ['^'] = TOKEN | VALUE,
-    ['_'] = TOKEN | TARGET | VALUE, ['`'] = TOKEN | VALUE, ['a' ... 'f'] = ALNUM_HEX, ['g' ... 'z'] = ALNUM,
+    ['_'] = ALNUM, ['`'] = TOKEN | VALUE, ['a' ... 'f'] = ALNUM_HEX, ['g' ... 'z'] = ALNUM,
     ['{'] = VALUE, ['|'] = TOKEN | VALUE, ['}'] = VALUE, ['~'] = TOKEN | TARGET | VALUE, [0x80 ... 0xff] = VALUE,
 };
 /* clang-format on */
@@ -167,15 +167,19 @@ static bool incomplete(reader_t *r)
     return false;
 }
 
-/* A fixed text; where the bytes end within it, all is well so far. */
-static bool expect(reader_t *r, const char *text, size_t length, afpa_counter_t why)
+/* Where the bytes end within a fixed text, all is well so far. */
+static bool text_ends(reader_t *r, const char *text, size_t length, afpa_counter_t why)
 {
     size_t have = (size_t)(r->end - r->at);
 
-    if (memcmp(r->at, text, have < length ? have : length) != 0)
-        return decline(r, why);
-    if (have < length)
-        return incomplete(r);
+    return have < length && memcmp(r->at, text, have) == 0 ? incomplete(r) : decline(r, why);
+}
+
+/* A fixed text; inline, so that the comparison is one of numbers. */
+static inline bool expect(reader_t *r, const char *text, size_t length, afpa_counter_t why)
+{
+    if (__builtin_expect((size_t)(r->end - r->at) < length || memcmp(r->at, text, length) != 0, 0))
+        return text_ends(r, text, length, why);
     r->at += length;
     return true;
 }
@@ -246,8 +250,8 @@ static bool keep(reader_t *r, afpa_text_t *field, const char *at, size_t length)
     return true;
 }
 
-/* A name or address, and maybe a port.  An IPv6 address is what its brackets say. */
-static bool host_valid(const char *at, const char *end)
+/* A name or address, and maybe a port.  An IPv6 address is what its brackets say.  `limit`: how far there are bytes to look at. */
+static bool host_valid(const char *at, const char *end, const char *limit)
 {
     const char *start = at;
 
@@ -257,6 +261,8 @@ static bool host_valid(const char *at, const char *end)
         if (at - start < 3 || at == end || *at++ != ']')
             return false;
     } else {
+        at = name_skip(at, limit);
+        at = at < end ? at : end;
         while (at < end && is(*at, HOST))
             at++;
         if (at == start)
@@ -363,7 +369,7 @@ static bool use_field(reader_t *r, field_t field, const char *at, size_t length)
 {
     switch (field) {
     case F_HOST:
-        return host_valid(at, at + length) ? keep(r, &r->request->host, at, length) : decline(r, AFPA_DECLINE_REQUEST);
+        return host_valid(at, at + length, r->end) ? keep(r, &r->request->host, at, length) : decline(r, AFPA_DECLINE_REQUEST);
     case F_CONNECTION:
         return read_connection(r, at, at + length);
     case F_CONTENT_LENGTH:

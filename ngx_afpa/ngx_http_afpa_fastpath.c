@@ -139,6 +139,7 @@ static void on_handover(void *context, afpa_transport_t *transport, const char *
     if (starting == client)
         starting = NULL;
     client->conn = NULL;
+    ngx_http_afpa_idle_off(client);
     if (ngx_http_afpa_stash(client, bytes, length) != NGX_OK)
         ngx_http_close_connection(client->c);
     else

@@ -21,6 +21,7 @@ typedef struct {
     void *buffer;
     size_t size;
     ngx_uint_t at_once;
+    time_t idle_since; /* as nginx knows it */
     /* nginx's, while the engine has it; NULL before the first request that nginx has seen. */
     ngx_event_handler_pt keepalive_handler;
     ngx_http_connection_t *hc;
@@ -34,6 +35,8 @@ typedef struct {
 void ngx_http_afpa_transport_init(ngx_http_afpa_client_t *client, ngx_connection_t *c);
 /* Events of the connection go to the engine from now on. */
 void ngx_http_afpa_transport_take(ngx_http_afpa_client_t *client);
+/* It is in the middle of something. */
+void ngx_http_afpa_idle_off(ngx_http_afpa_client_t *client);
 /* Keeps bytes for nginx to read; c->recv and the read event are set up for it.  NGX_ERROR: no memory. */
 ngx_int_t ngx_http_afpa_stash(ngx_http_afpa_client_t *client, const char *bytes, size_t length);
 void ngx_http_afpa_stash_drop(ngx_http_afpa_client_t *client);

@@ -33,14 +33,23 @@ static void finish_receive(ngx_http_afpa_client_t *client, afpa_status_t status,
     io->completed(io, status, bytes);
 }
 
-/* As nginx has it between two requests, and while it reads one. */
-static void idle_set(ngx_http_afpa_client_t *client, ngx_uint_t idle)
+/* As nginx has it between two requests.  Its queue of reusable connections is brought up to date once a second. */
+static void idle_on(ngx_http_afpa_client_t *client)
 {
     ngx_connection_t *c = client->c;
 
-    c->idle = (idle && c->requests > 0) ? 1 : 0; /* before the first one nginx waits as long as for a header, even when it stops */
-    if (c->reusable != idle)
-        ngx_reusable_connection(c, idle);
+    c->idle = c->requests > 0; /* before the first one nginx waits as long as for a header, even when it stops */
+    if (c->reusable && client->idle_since == ngx_time())
+        return;
+    client->idle_since = ngx_time();
+    ngx_reusable_connection(c, 1);
+}
+
+void ngx_http_afpa_idle_off(ngx_http_afpa_client_t *client)
+{
+    client->c->idle = 0;
+    if (client->c->reusable)
+        ngx_reusable_connection(client->c, 0);
 }
 
 static void try_receive(ngx_http_afpa_client_t *client)
@@ -56,12 +65,14 @@ static void try_receive(ngx_http_afpa_client_t *client)
     client->at_once--;
     n = c->read->ready ? ngx_recv(c, to, client->buffer ? client->size : RECEIVE_SIZE) : NGX_AGAIN;
     if (n == NGX_AGAIN) {
-        idle_set(client, client->buffer == NULL);
+        if (client->buffer == NULL)
+            idle_on(client);
+        else
+            ngx_http_afpa_idle_off(client);
         if (ngx_handle_read_event(c->read, 0) != NGX_OK)
             finish_receive(client, AFPA_IO_ERROR, 0, NULL);
         return;
     }
-    idle_set(client, 0);
     if (n > 0)
         finish_receive(client, AFPA_OK, (size_t)n, to);
     else
@@ -112,6 +123,7 @@ static afpa_status_t on_send(afpa_transport_t *transport, afpa_io_t *io, const a
     if (n < 0 && ngx_errno == NGX_EAGAIN) {
         c->write->ready = 0;
         client->sending = io;
+        ngx_http_afpa_idle_off(client);
         return ngx_handle_write_event(c->write, 0) == NGX_OK ? AFPA_AGAIN : AFPA_IO_ERROR;
     }
     if (n <= 0)
