@@ -61,14 +61,15 @@ libafpa_sources = \
 # The tests reach inside; the installed library shows only its public names.
 noinst_LTLIBRARIES += libafpa/libafpa_internal.la
 libafpa_libafpa_internal_la_SOURCES = $(libafpa_sources)
-libafpa_libafpa_internal_la_CFLAGS = $(AM_CFLAGS) $(XXHASH_CFLAGS)
+# Calls within the library go straight to where they lead.
+libafpa_libafpa_internal_la_CFLAGS = $(AM_CFLAGS) $(XXHASH_CFLAGS) -fno-semantic-interposition
 libafpa_libafpa_internal_la_LIBADD = $(XXHASH_LIBS)
 
 lib_LTLIBRARIES += libafpa/libafpa.la
 libafpa_libafpa_la_SOURCES =
 libafpa_libafpa_la_LIBADD = libafpa/libafpa_internal.la
 libafpa_libafpa_la_LDFLAGS = $(AM_LDFLAGS) -version-info 0:0:0 -no-undefined \
-	-Wl,--version-script=$(top_srcdir)/libafpa/libafpa.map
+	-Wl,-Bsymbolic-functions -Wl,--version-script=$(top_srcdir)/libafpa/libafpa.map
 libafpa_libafpa_la_DEPENDENCIES = libafpa/libafpa_internal.la $(top_srcdir)/libafpa/libafpa.map
 
 pkgconfigdir = $(libdir)/pkgconfig

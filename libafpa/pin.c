@@ -22,14 +22,9 @@
 
 #include "pin.h"
 
-static uint64_t window_bit(const afpa__segment_t *s, uint32_t entry)
-{
-    return UINT64_C(1) << (entry / s->layout.window_entries);
-}
-
 /* Gives a part of the row its memory.  tmpfs may be full: then we must know before we touch it, or die of SIGBUS.
  * The bit is set before the first cell is written, so whoever sums either sees the bit or was early enough not to matter. */
-static bool window_open(afpa__ledger_t *l, uint32_t entry)
+bool afpa__pin_window_open(afpa__ledger_t *l, uint32_t entry)
 {
     const afpa__layout_t *lay = &l->segment->layout;
     uint64_t at = lay->ledger_window * (entry / lay->window_entries), length = lay->ledger_window;
@@ -39,41 +34,15 @@ static bool window_open(afpa__ledger_t *l, uint32_t entry)
     while (fallocate(l->segment->fd, 0, (off_t)(lay->ledger_at + lay->ledger_row * l->slot + at), (off_t)length) != 0)
         if (errno != EINTR)
             return false;
-    atomic_fetch_or(l->windows, window_bit(l->segment, entry));
+    atomic_fetch_or(l->windows, afpa__pin_window_bit(l->segment, entry));
     return true;
-}
-
-bool afpa__pin_raise(afpa__ledger_t *l, uint32_t entry, uint64_t add)
-{
-    if (__builtin_expect(!(atomic_load_explicit(l->windows, memory_order_relaxed) & window_bit(l->segment, entry)), 0) &&
-        !window_open(l, entry))
-        return false;
-    atomic_fetch_add(&l->row[entry], add);
-    return true;
-}
-
-bool afpa__pin_take(afpa__ledger_t *l, uint32_t entry, uint64_t generation, uint64_t add)
-{
-    if (!afpa__pin_raise(l, entry, add))
-        return false;
-    if (__builtin_expect(atomic_load(&l->segment->entries[entry].word) == afpa__word(AFPA__PINNED, 0, generation), 1))
-        return true;
-    atomic_fetch_sub_explicit(&l->row[entry], add, memory_order_release);
-    return false;
-}
-
-void afpa__pin_drop(afpa__ledger_t *l, uint32_t entry)
-{
-    uint64_t before = atomic_fetch_sub_explicit(&l->row[entry], AFPA__PIN_ONE, memory_order_release);
-
-    afpa__assert((uint32_t)before != 0);
 }
 
 /* Adds up the cells of an entry, shifted and masked; rows without memory there are passed over, reading them would take some. */
 static uint64_t sum(const afpa__segment_t *s, uint32_t entry, unsigned shift)
 {
     uint32_t high = atomic_load(&s->header->owner_high);
-    uint64_t total = 0, bit = window_bit(s, entry);
+    uint64_t total = 0, bit = afpa__pin_window_bit(s, entry);
 
     for (uint32_t slot = 0; slot < high && slot < AFPA_OWNERS; slot++)
         if (atomic_load(&s->owners[slot].windows) & bit)

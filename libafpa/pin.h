@@ -44,15 +44,43 @@ typedef struct afpa__ledger {
     uint32_t slot;
 } afpa__ledger_t;
 
+static inline uint64_t afpa__pin_window_bit(const afpa__segment_t *s, uint32_t entry)
+{
+    return UINT64_C(1) << (entry / s->layout.window_entries);
+}
+
+/* Gives the part of the row that an entry lies in its memory.  false: there is none. */
+bool afpa__pin_window_open(afpa__ledger_t *ledger, uint32_t entry);
+
 /* Raises the count of an entry by `add` whatever its state; false: there is no memory for that part of the ledger.
  * Only for entries that something else keeps from being freed meanwhile (a pin already held, the shard lock). */
-bool afpa__pin_raise(afpa__ledger_t *ledger, uint32_t entry, uint64_t add);
+static inline bool afpa__pin_raise(afpa__ledger_t *l, uint32_t entry, uint64_t add)
+{
+    if (__builtin_expect(!(atomic_load_explicit(l->windows, memory_order_relaxed) & afpa__pin_window_bit(l->segment, entry)), 0) &&
+        !afpa__pin_window_open(l, entry))
+        return false;
+    atomic_fetch_add(&l->row[entry], add);
+    return true;
+}
 
 /* Pins the entry if its word is PINNED in this generation; lock-free.  `add` is AFPA__PIN_ONE, or with AFPA__HIT_ONE. */
-bool afpa__pin_take(afpa__ledger_t *ledger, uint32_t entry, uint64_t generation, uint64_t add);
+static inline bool afpa__pin_take(afpa__ledger_t *l, uint32_t entry, uint64_t generation, uint64_t add)
+{
+    if (!afpa__pin_raise(l, entry, add))
+        return false;
+    if (__builtin_expect(atomic_load(&l->segment->entries[entry].word) == afpa__word(AFPA__PINNED, 0, generation), 1))
+        return true;
+    atomic_fetch_sub_explicit(&l->row[entry], add, memory_order_release);
+    return false;
+}
 
 /* Lowers the count. */
-void afpa__pin_drop(afpa__ledger_t *ledger, uint32_t entry);
+static inline void afpa__pin_drop(afpa__ledger_t *l, uint32_t entry)
+{
+    uint64_t before = atomic_fetch_sub_explicit(&l->row[entry], AFPA__PIN_ONE, memory_order_release);
+
+    afpa__assert((uint32_t)before != 0);
+}
 
 /* The pin count: the sum over all ledgers. */
 uint64_t afpa__pin_count(const afpa__segment_t *segment, uint32_t entry);
