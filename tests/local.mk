@@ -119,7 +119,7 @@ endif
 check_PROGRAMS += tests/stress/stress
 tests_stress_stress_SOURCES = tests/stress/stress.c tests/stress/stress_files.c tests/stress/stress_files.h
 TESTS += tests/stress/stress tests/stress/threads
-EXTRA_DIST += tests/stress/threads
+EXTRA_DIST += tests/stress/threads tests/soak
 
 # Holds objects as a server does, for the tests of afpactl.
 check_PROGRAMS += tests/hold
