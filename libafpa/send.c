@@ -324,6 +324,8 @@ void afpa_send_init(afpa_send_t *send, afpa_send_setup_t *setup)
     send->setup = *setup;
     send->io = (afpa_io_t){.completed = on_completed, .writable = on_writable};
     setup->ref.cache = NULL;
+    if (!send->setup.header)
+        send->setup.header = "";
     if (send->setup.window == 0)
         send->setup.window = AFPA_SEND_WINDOW;
     afpa__assert(send->setup.window <= AFPA_SEND_WINDOW_MAX);

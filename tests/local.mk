@@ -104,13 +104,20 @@ endif
 fuzz_targets = tests/fuzz/fuzz_options tests/fuzz/fuzz_segment
 tests_fuzz_fuzz_options_SOURCES = tests/fuzz/fuzz_options.c tests/fuzz/fuzz.h
 tests_fuzz_fuzz_segment_SOURCES = tests/fuzz/fuzz_segment.c tests/fuzz/fuzz.h
+if HAVE_CHECK
+fuzz_targets += tests/fuzz/fuzz_conn
+endif
+tests_fuzz_fuzz_conn_SOURCES = tests/fuzz/fuzz_conn.c tests/fuzz/fuzz.h $(rig)
+tests_fuzz_fuzz_conn_CPPFLAGS = $(AM_CPPFLAGS) -DFUZZ_SECONDS=60
 if FUZZING
 noinst_PROGRAMS += $(fuzz_targets)
+tests_fuzz_fuzz_conn_LDFLAGS = $(AM_LDFLAGS) -fsanitize=fuzzer
 tests_fuzz_fuzz_options_LDFLAGS = $(AM_LDFLAGS) -fsanitize=fuzzer
 tests_fuzz_fuzz_segment_LDFLAGS = $(AM_LDFLAGS) -fsanitize=fuzzer
 else
 check_PROGRAMS += $(fuzz_targets)
 tests_fuzz_fuzz_options_SOURCES += tests/fuzz/replay.c
+tests_fuzz_fuzz_conn_SOURCES += tests/fuzz/replay.c
 tests_fuzz_fuzz_segment_SOURCES += tests/fuzz/replay.c
 TESTS += $(fuzz_targets)
 endif
@@ -131,5 +138,5 @@ AM_TESTS_ENVIRONMENT = \
 	AFPA_BUILDDIR='$(abs_builddir)'; export AFPA_BUILDDIR; \
 	AFPA_SRCDIR='$(abs_srcdir)'; export AFPA_SRCDIR; \
 	PYTHON3='$(PYTHON3)'; export PYTHON3;
-EXTRA_DIST += tests/guards tests/run-pytest tests/run-tool tests/run-server tests/summary tests/server tests/tool tests/fuzz/corpus
+EXTRA_DIST += tests/guards tests/run-pytest tests/run-tool tests/run-server tests/summary tests/server tests/tool tests/fuzz/corpus tests/fuzz/conn.dict
 CLEANFILES += tests/server.xml tests/tool.xml
