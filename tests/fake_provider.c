@@ -123,7 +123,10 @@ void fake_conn_complete(fake_conn_t *c, size_t bytes)
         size_t part = bytes < c->pieces[c->first].length ? bytes : c->pieces[c->first].length;
         afpa_io_t *io = c->pieces[c->first].io;
 
-        c->sent = realloc(c->sent, c->sent_length + part);
+        if (c->sent_length + part > c->sent_room) {
+            c->sent_room = 2 * (c->sent_length + part);
+            c->sent = realloc(c->sent, c->sent_room);
+        }
         memcpy(c->sent + c->sent_length, c->pieces[c->first].data, part);
         c->sent_length += part;
         c->pieces[c->first].data += part;
@@ -233,6 +236,7 @@ void fake_conn_end(fake_conn_t *c)
     free(c->sent);
     free(c->arrived);
     c->sent = c->arrived = NULL;
+    c->sent_room = 0;
 }
 
 /* ---- jobs ---- */

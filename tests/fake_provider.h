@@ -21,7 +21,7 @@ typedef struct fake_conn {
     const void *memory; /* of the segment: where by_reference pieces are */
     /* Seen: */
     char *sent;
-    size_t sent_length;
+    size_t sent_length, sent_room;
     unsigned sends, references, receives;
     bool released, closed, accepted, waits; /* waits: said AFPA_AGAIN last */
     /* Its own: */
