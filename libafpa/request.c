@@ -403,14 +403,16 @@ static bool read_field(reader_t *r)
     length = (size_t)(r->at - name);
     if (length == 0 || *r->at++ != ':')
         return decline(r, AFPA_DECLINE_REQUEST);
-    while (r->at < r->end && (*r->at == ' ' || *r->at == '\t'))
+    while (r->at < r->end && *r->at == ' ')
         r->at++;
     value = r->at;
     last = r->at = afpa__value_end(value, r->end);
     if (!expect(r, "\r\n", 2, AFPA_DECLINE_REQUEST))
         return false;
-    while (last > value && (last[-1] == ' ' || last[-1] == '\t'))
+    while (last > value && last[-1] == ' ')
         last--;
+    if (last > value && (*value == '\t' || last[-1] == '\t')) /* white space to some servers, nginx takes it for content */
+        return decline(r, AFPA_DECLINE_REQUEST);
     return use_field(r, field_of(name, length), value, (size_t)(last - value));
 }
 
