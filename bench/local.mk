@@ -3,5 +3,8 @@
 check_PROGRAMS += bench/micro_lookup
 bench_micro_lookup_SOURCES = bench/micro_lookup.c
 bench_micro_lookup_LDADD = libafpa/libafpa_internal.la
+check_PROGRAMS += bench/floor
+bench_floor_SOURCES = bench/floor.c
+bench_floor_LDADD =
 TESTS += bench/check
 EXTRA_DIST += bench/check bench/pair

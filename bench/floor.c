@@ -1,0 +1,115 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * The floor: an epoll loop that receives, and sends a canned reply for each end of a head it has seen.  It parses nothing, knows no
+ * file and keeps no promise; nothing that speaks HTTP over sockets can need less.
+ *
+ *     floor PORT BYTES
+ */
+#include "config.h"
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/prctl.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#define EVENTS 512
+
+static char *reply;
+static size_t reply_length;
+
+static void die(const char *what)
+{
+    perror(what);
+    exit(1);
+}
+
+static int listen_on(unsigned port)
+{
+    const struct sockaddr_in address = {
+        .sin_family = AF_INET, .sin_port = htons((uint16_t)port), .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    int on = 1, fd = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK, 0);
+
+    if (fd < 0 || setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on)) != 0 ||
+        bind(fd, (const struct sockaddr *)&address, sizeof(address)) != 0 || listen(fd, SOMAXCONN) != 0)
+        die("listen");
+    return fd;
+}
+
+static void reply_make(size_t body)
+{
+    static const char header[] = "HTTP/1.1 200 OK\r\nServer: nginx/1.22.1\r\nDate: Tue, 24 Nov 2026 17:00:00 GMT\r\n"
+                                 "Content-Type: application/octet-stream\r\nContent-Length: %zu\r\n"
+                                 "Last-Modified: Tue, 24 Nov 2026 16:00:00 GMT\r\nConnection: keep-alive\r\n"
+                                 "ETag: \"6924a0c0-400\"\r\nAccept-Ranges: bytes\r\n\r\n";
+
+    reply = malloc(sizeof(header) + 32 + body);
+    if (!reply)
+        die("malloc");
+    reply_length = (size_t)snprintf(reply, sizeof(header) + 32, header, body);
+    memset(reply + reply_length, 'x', body);
+    reply_length += body;
+}
+
+/* Sends all of it; a client that does not read is waited for. */
+static void send_all(int fd)
+{
+    for (size_t at = 0; at < reply_length;) {
+        ssize_t n = send(fd, reply + at, reply_length - at, MSG_NOSIGNAL);
+
+        if (n < 0 && errno != EAGAIN)
+            return;
+        at += n > 0 ? (size_t)n : 0;
+    }
+}
+
+static void on_readable(int fd)
+{
+    char buffer[16384];
+    ssize_t n = recv(fd, buffer, sizeof(buffer), 0);
+
+    if (n == 0 || (n < 0 && errno != EAGAIN)) {
+        close(fd);
+        return;
+    }
+    for (char *at = buffer; n > 0 && (at = memmem(at, (size_t)(buffer + n - at), "\r\n\r\n", 4)) != NULL; at += 4)
+        send_all(fd);
+}
+
+int main(int argc, char **argv)
+{
+    struct epoll_event event = {.events = EPOLLIN}, events[EVENTS];
+    int listener, epoll = epoll_create1(0), on = 1;
+
+    if (argc != 3) {
+        fprintf(stderr, "usage: %s PORT BYTES\n", argv[0]);
+        return 2;
+    }
+    prctl(PR_SET_PDEATHSIG, SIGTERM);
+    reply_make(strtoul(argv[2], NULL, 10));
+    listener = event.data.fd = listen_on((unsigned)strtoul(argv[1], NULL, 10));
+    epoll_ctl(epoll, EPOLL_CTL_ADD, listener, &event);
+    for (;;) {
+        int count = epoll_wait(epoll, events, EVENTS, -1);
+
+        for (int i = 0; i < count; i++) {
+            if (events[i].data.fd != listener) {
+                on_readable(events[i].data.fd);
+                continue;
+            }
+            event.data.fd = accept4(listener, NULL, NULL, SOCK_NONBLOCK);
+            event.events = EPOLLIN | EPOLLRDHUP | EPOLLET;
+            if (event.data.fd < 0)
+                continue;
+            (void)setsockopt(event.data.fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
+            epoll_ctl(epoll, EPOLL_CTL_ADD, event.data.fd, &event);
+        }
+    }
+}
