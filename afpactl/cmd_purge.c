@@ -64,14 +64,30 @@ static unsigned long purge_matching(app_t *app, const char *pattern)
     return purged;
 }
 
+/* Purges every response entry of a URL; the file stays. */
+static unsigned long purge_responses(app_t *app, const char *url)
+{
+    unsigned long purged = 0;
+    objects_t objects;
+
+    objects_collect(app, NULL, &objects);
+    for (size_t i = 0; i < objects.count; i++)
+        if (object_live(&objects.items[i]) && object_is_response(&objects.items[i], url))
+            purged += purge_path(app, objects.items[i].path);
+    objects_free(&objects);
+    return purged;
+}
+
 /* What is cached under the very name comes before what the name matches as a pattern. */
 static unsigned long purge_operand(app_t *app, const char *operand, const char *absolute)
 {
     unsigned long purged;
 
     if (is_url(operand)) {
-        complain("%s: no response entry for this URL", operand);
-        return 0;
+        purged = purge_responses(app, operand);
+        if (!purged)
+            complain("%s: no response entry for this URL", operand);
+        return purged;
     }
     purged = purge_path(app, operand) || purge_path(app, absolute);
     if (!purged && is_glob(operand))
@@ -85,10 +101,14 @@ int cmd_purge(app_t *app, int argc, char **argv)
 {
     static const struct argp_option known[] = {{"all", 'a', NULL, 0, "everything", 0}, {0}};
     static const struct argp_child children[] = {{&app_argp, 0, NULL, 0}, {0}};
-    static const struct argp argp = {known, on_option, "purge PATH|URL|GLOB...\npurge --all",
+    static const struct argp argp = {known,
+                                     on_option,
+                                     "purge PATH|URL|GLOB...\npurge --all",
                                      "Drops objects from a zone.\vIn GLOB, '*' matches any characters, '/' too.  "
                                      "Exit status 1: an operand matched nothing.",
-                                     children, NULL, NULL};
+                                     children,
+                                     NULL,
+                                     NULL};
     options_t options = {.app = app};
     unsigned long purged = 0, now;
     bool missed = false;

@@ -13,6 +13,7 @@
 #include "output.h"
 
 #define PICTURE_WIDTH 64
+#define HEADER_MAX 8192
 #define TABLE_LIMIT 64 /* entries told one by one; the picture has them all */
 
 typedef struct options {
@@ -56,21 +57,28 @@ static json_t *identity_json(const afpa_identity_t *id)
 
 static json_t *entry_json(uint32_t index, const afpa_entry_info_t *entry)
 {
-    return json_pack("{s:I,s:s,s:I,s:I,s:o,s:I}", "index", (json_int_t)index, "state", entry->state, "pins", (json_int_t)entry->pins,
-                     "length", (json_int_t)entry->length, "chunk",
+    return json_pack("{s:I,s:s,s:I,s:I,s:o,s:I}", "index", (json_int_t)index, "state", entry->state, "pins",
+                     (json_int_t)entry->pins, "length", (json_int_t)entry->length, "chunk",
                      entry->chunk < 0 ? json_null() : json_integer((json_int_t)entry->chunk), "generation",
                      (json_int_t)entry->generation);
+}
+
+/* The header block of a response entry, with a NUL. */
+static bool header_of(app_t *app, const object_t *o, char *header, size_t size)
+{
+    return strcmp(o->kind, "response") == 0 && afpa_inspect_header(app->zone, o->number, header, size) == AFPA_OK;
 }
 
 static void print_json(app_t *app, const object_t *o)
 {
     json_t *value = object_json(o), *array = json_array();
+    char header[HEADER_MAX];
     afpa_entry_info_t entry;
 
     for (uint32_t i = 0; i < o->entries && afpa_inspect_entry(app->zone, o->number, i, &entry) == AFPA_OK; i++)
         json_array_append_new(array, entry_json(i, &entry));
     json_object_set_new(value, "identity", identity_json(&o->identity));
-    json_object_set_new(value, "header", json_null());
+    json_object_set_new(value, "header", header_of(app, o, header, sizeof(header)) ? json_text(header) : json_null());
     json_object_set_new(value, "pin_array", array);
     json_print(value);
 }
@@ -132,22 +140,46 @@ static const char *time_text(int64_t seconds, char *text, size_t room)
     return text;
 }
 
-static void print_object(app_t *app, const object_t *o, bool all)
+/* Line by line, as it is untrusted text. */
+static void print_header(app_t *app, const object_t *o)
+{
+    char header[HEADER_MAX], *rest = header, *line;
+
+    if (!header_of(app, o, header, sizeof(header)))
+        return;
+    puts("header:");
+    while ((line = strsep(&rest, "\n")) != NULL && *line && *line != '\r') {
+        line[strcspn(line, "\r")] = 0;
+        fputs("  ", stdout);
+        print_name(stdout, line);
+        putchar('\n');
+    }
+}
+
+static void print_identity(const object_t *o)
 {
     char when[64];
 
-    print_name(stdout, o->path);
-    printf("\n  kind:      %s, %s\n", o->kind, o->state);
-    printf("  size:      %llu (%s), in memory %llu\n", (unsigned long long)o->identity.size, size_text(o->identity.size),
-           (unsigned long long)o->bytes);
     printf("  changed:   %s\n", time_text(o->identity.mtime_sec, when, sizeof(when)));
     printf("  identity:  device %llu, inode %llu, mtime %lld.%09u, ctime %lld.%09u\n", (unsigned long long)o->identity.device,
            (unsigned long long)o->identity.inode, (long long)o->identity.mtime_sec, o->identity.mtime_nsec,
            (long long)o->identity.ctime_sec, o->identity.ctime_nsec);
+    printf("  checked:   %.1f s ago\n", o->checked);
+}
+
+static void print_object(app_t *app, const object_t *o, bool all)
+{
+    print_name(stdout, o->path);
+    printf("\n  kind:      %s, %s\n", o->kind, o->state);
+    printf("  size:      %llu (%s), in memory %llu\n", (unsigned long long)o->identity.size, size_text(o->identity.size),
+           (unsigned long long)o->bytes);
+    if (strcmp(o->kind, "file") == 0)
+        print_identity(o);
     printf("  hits:      %llu\n", (unsigned long long)o->hits);
-    printf("  age:       %s, checked %.1f s ago\n", age_text(o->age), o->checked);
+    printf("  age:       %s\n", age_text(o->age));
     printf("  queue:     %s, frequency %u\n", o->queue, o->frequency);
     printf("  pins:      %llu; the first entry is also held by who only reads the object\n", (unsigned long long)o->pins);
+    print_header(app, o);
     printf("pin array: %u %s of %s, %u pinned\n", o->entries, o->entries == 1 ? "entry" : "entries",
            size_text(afpa_zone_chunk_size(app->zone)), o->entries_pinned);
     print_picture(app, o);
@@ -158,7 +190,8 @@ int cmd_show(app_t *app, int argc, char **argv)
 {
     static const struct argp_option known[] = {{"all", 'a', NULL, 0, "every entry in the table, not only the first 64", 0}, {0}};
     static const struct argp_child children[] = {{&app_argp, 0, NULL, 0}, {0}};
-    static const struct argp argp = {known, on_option, "show PATH|URL", "Shows one object and its pin array.", children, NULL, NULL};
+    static const struct argp argp = {known, on_option, "show PATH|URL", "Shows one object and its pin array.", children,
+                                     NULL,  NULL};
     options_t options = {.app = app};
     object_t object;
     char *path;
@@ -166,7 +199,7 @@ int cmd_show(app_t *app, int argc, char **argv)
     app_parse(&argp, argc, argv, &options);
     path = path_absolute(options.what); /* before the rights change */
     app_open(app);
-    if (is_url(options.what) || !object_find(app, options.what, path, &object)) {
+    if (!object_find(app, options.what, path, &object)) {
         complain("%s: %s", options.what, is_url(options.what) ? "no response entry for this URL" : "not cached");
         free(path);
         return EXIT_NOT_SO;

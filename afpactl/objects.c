@@ -58,7 +58,33 @@ bool object_live(const object_t *o)
     return strcmp(o->state, "live") == 0;
 }
 
-bool object_find(app_t *app, const char *operand, const char *absolute, object_t *object)
+bool object_is_response(const object_t *o, const char *url)
+{
+    size_t length = strlen(url);
+
+    return strcmp(o->kind, "response") == 0 && strncmp(o->path, url, length) == 0 && o->path[length] == ' ';
+}
+
+/* *object is the one with the most hits. */
+static bool find_response(app_t *app, const char *url, object_t *object)
+{
+    objects_t objects;
+    size_t best = SIZE_MAX;
+
+    objects_collect(app, NULL, &objects);
+    for (size_t i = 0; i < objects.count; i++)
+        if (object_live(&objects.items[i]) && object_is_response(&objects.items[i], url) &&
+            (best == SIZE_MAX || objects.items[i].hits > objects.items[best].hits))
+            best = i;
+    if (best != SIZE_MAX) {
+        *object = objects.items[best];
+        objects.items[best].path = NULL;
+    }
+    objects_free(&objects);
+    return best != SIZE_MAX;
+}
+
+static bool find_path(app_t *app, const char *operand, const char *absolute, object_t *object)
 {
     afpa_object_info_t *info = must(malloc(sizeof(*info)));
     bool found = afpa_inspect_path(app->zone, operand, strlen(operand), info) == AFPA_OK ||
@@ -68,6 +94,13 @@ bool object_find(app_t *app, const char *operand, const char *absolute, object_t
         object_of(info, object);
     free(info);
     return found;
+}
+
+bool object_find(app_t *app, const char *operand, const char *absolute, object_t *object)
+{
+    if (is_url(operand))
+        return find_response(app, operand, object);
+    return find_path(app, operand, absolute, object);
 }
 
 json_t *object_json(const object_t *o)

@@ -31,7 +31,10 @@ void objects_free(objects_t *objects);
 /* Whether it can be found by its path: neither in the making nor retired. */
 bool object_live(const object_t *object);
 
-/* The live object that an operand means: under that path as it is written, or made absolute and folded (path_absolute, which
+/* Whether it is a response entry of this URL: there may be several, by server and Accept-Encoding. */
+bool object_is_response(const object_t *object, const char *url);
+
+/* The live object that an operand means: of a URL the response entry that is asked for most; else what is under that path as it is written, or made absolute and folded (path_absolute, which
  * has to be called before the rights change).  false: not cached.  The caller frees object->path. */
 bool object_find(app_t *app, const char *operand, const char *absolute, object_t *object);
 

@@ -24,10 +24,11 @@ bool site_root_valid(const site_t *site)
 {
     struct stat st;
 
-    if (stat(site->root, &st) == 0 && S_ISDIR(st.st_mode))
-        return true;
-    complain("%s: %s", site->root, strerror(errno ? errno : ENOTDIR));
-    return false;
+    int error = stat(site->root, &st) != 0 ? errno : S_ISDIR(st.st_mode) ? 0 : ENOTDIR;
+
+    if (error)
+        complain("%s: %s", site->root, strerror(error));
+    return error == 0;
 }
 
 /* ---- requests ---- */

@@ -14,6 +14,7 @@
 #include <afpa/inspect.h>
 #include <afpa/walk.h>
 
+#include "capture.h"
 #include "clock.h"
 #include "index.h"
 #include "key.h"
@@ -228,5 +229,26 @@ afpa_status_t afpa_inspect_entry(afpa_zone_t *zone, uint32_t object, uint32_t in
     info->chunk = e->chunk;
     info->data = afpa__data_at(s, e->chunk, e->offset, e->length);
     info->offset = (uint64_t)((const char *)info->data - s->data);
+    return AFPA_OK;
+}
+
+afpa_status_t afpa_inspect_header(afpa_zone_t *zone, uint32_t object, char *header, size_t size)
+{
+    const afpa__segment_t *s = afpa__zone_segment(zone);
+    const afpa__object_shared_t *o = afpa__object_at(s, object);
+    char copy[AFPA__BLOCK_MAX]; /* others may write where it comes from */
+    const afpa__block_shared_t *block = (const void *)copy;
+    afpa_entry_info_t entry;
+
+    if (!o || o->kind != AFPA_KIND_RESPONSE || afpa_inspect_entry(zone, object, 0, &entry) != AFPA_OK || !entry.data ||
+        entry.length > sizeof(copy))
+        return AFPA_NOT_FOUND;
+    memcpy(copy, entry.data, entry.length);
+    if (!afpa__block_sound(block, entry.length))
+        return AFPA_NOT_FOUND;
+    if (block->part[0].length >= size)
+        return AFPA_NO_SPACE;
+    memcpy(header, afpa__block_bytes(block, 0), block->part[0].length);
+    header[block->part[0].length] = 0;
     return AFPA_OK;
 }

@@ -19,7 +19,8 @@
 #define SIZE 1000u
 
 static const char *const dropped[] = {"Content-Length", NULL};
-static const afpa_response_terms_t terms = {.server = 7, .revalidate_ms = 1000, .limits = {75000, 60000, 3600000, 1000}, .dropped = dropped};
+static const afpa_response_terms_t terms = {
+    .server = 7, .revalidate_ms = 1000, .limits = {75000, 60000, 3600000, 1000}, .dropped = dropped};
 
 static const char header[] = "HTTP/1.1 200 OK\r\nDate: " DATE "\r\nContent-Length: 1000\r\nConnection: keep-alive\r\n"
                              "ETag: \"e\"\r\n\r\n";
@@ -170,6 +171,11 @@ START_TEST(header_block)
     ck_assert_uint_eq(afpa_response_limits(&r)->requests, 1000);
     ck_assert_ptr_nonnull(afpa_response_payload(&r, &length));
     ck_assert_uint_eq(length, SIZE);
+    ck_assert_int_eq(afpa_inspect_header(f.zone, r.entry.object, path, sizeof(path)), AFPA_OK);
+    ck_assert_str_eq(path, header);
+    ck_assert_int_eq(afpa_inspect_header(f.zone, r.entry.object, path, sizeof(header) - 1), AFPA_NO_SPACE);
+    ck_assert_int_eq(afpa_inspect_header(f.zone, r.file.object, path, sizeof(path)), AFPA_NOT_FOUND);
+    ck_assert_int_eq(afpa_inspect_header(f.zone, UINT32_MAX, path, sizeof(path)), AFPA_NOT_FOUND);
     ck_assert_uint_eq(afpa_response_path(&r, path, sizeof(path)), strlen(path));
     ck_assert_str_eq(path, fixture_path(&f, "a"));
     ck_assert_uint_eq(afpa_response_path(&r, path, strlen(path)), 0);

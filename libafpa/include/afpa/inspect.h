@@ -91,6 +91,10 @@ typedef struct afpa_entry_info {
 /* Pin entry `index` of an object.  AFPA_NOT_FOUND: the object has no such entry (any more). */
 afpa_status_t afpa_inspect_entry(afpa_zone_t *zone, uint32_t object, uint32_t index, afpa_entry_info_t *info);
 
+/* Copies the header block of a response entry, as it was captured, and ends it with a NUL.
+ * AFPA_NOT_FOUND: no such response entry (any more).  AFPA_NO_SPACE: longer than size - 1. */
+afpa_status_t afpa_inspect_header(afpa_zone_t *zone, uint32_t object, char *header, size_t size);
+
 /* Receives one problem in words. */
 typedef void afpa_problem_fn(void *context, const char *problem);
 
