@@ -3,7 +3,7 @@
  * The floor: an epoll loop that receives, and sends a canned reply for each end of a head it has seen.  It parses nothing, knows no
  * file and keeps no promise; nothing that speaks HTTP over sockets can need less.
  *
- *     floor PORT BYTES
+ *     floor PORT BYTES [sendfile]
  */
 #include "config.h"
 
@@ -16,14 +16,17 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
+#include <sys/mman.h>
 #include <sys/prctl.h>
+#include <sys/sendfile.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
 #define EVENTS 512
 
 static char *reply;
-static size_t reply_length;
+static size_t reply_length, header_length;
+static int file = -1; /* with the body, for sendfile */
 
 static void die(const char *what)
 {
@@ -54,6 +57,7 @@ static void reply_make(size_t body)
     if (!reply)
         die("malloc");
     reply_length = (size_t)snprintf(reply, sizeof(header) + 32, header, body);
+    header_length = reply_length;
     memset(reply + reply_length, 'x', body);
     reply_length += body;
 }
@@ -70,6 +74,25 @@ static void send_all(int fd)
     }
 }
 
+static void body_to_file(size_t body)
+{
+    file = memfd_create("floor", 0);
+    if (file < 0 || write(file, reply + header_length, body) != (ssize_t)body)
+        die("memfd");
+}
+
+/* The header held back, so that it goes out with the first of the body. */
+static void send_file(int fd)
+{
+    off_t at = 0;
+
+    if (send(fd, reply, header_length, MSG_NOSIGNAL | MSG_MORE) != (ssize_t)header_length)
+        return;
+    while ((size_t)at < reply_length - header_length)
+        if (sendfile(fd, file, &at, reply_length - header_length - (size_t)at) < 0 && errno != EAGAIN)
+            return;
+}
+
 static void on_readable(int fd)
 {
     char buffer[16384];
@@ -80,7 +103,7 @@ static void on_readable(int fd)
         return;
     }
     for (char *at = buffer; n > 0 && (at = memmem(at, (size_t)(buffer + n - at), "\r\n\r\n", 4)) != NULL; at += 4)
-        send_all(fd);
+        file >= 0 ? send_file(fd) : send_all(fd);
 }
 
 int main(int argc, char **argv)
@@ -88,12 +111,14 @@ int main(int argc, char **argv)
     struct epoll_event event = {.events = EPOLLIN}, events[EVENTS];
     int listener, epoll = epoll_create1(0), on = 1;
 
-    if (argc != 3) {
-        fprintf(stderr, "usage: %s PORT BYTES\n", argv[0]);
+    if (argc < 3) {
+        fprintf(stderr, "usage: %s PORT BYTES [sendfile]\n", argv[0]);
         return 2;
     }
     prctl(PR_SET_PDEATHSIG, SIGTERM);
     reply_make(strtoul(argv[2], NULL, 10));
+    if (argc > 3)
+        body_to_file(strtoul(argv[2], NULL, 10));
     listener = event.data.fd = listen_on((unsigned)strtoul(argv[1], NULL, 10));
     epoll_ctl(epoll, EPOLL_CTL_ADD, listener, &event);
     for (;;) {
