@@ -106,6 +106,8 @@ static bool input_keep(afpa_conn_t *conn)
 {
     size_t room = conn->in_length < AFPA_REQUEST_MAX ? AFPA_REQUEST_MAX : conn->in_length;
 
+    if (conn->engine->requester == conn)
+        conn->engine->requester = NULL;
     if (conn->in_length == 0)
         return true;
     if (!conn->kept) {
@@ -236,16 +238,18 @@ static event_t do_parse(afpa_conn_t *conn)
 {
     for (;;) {
         afpa_request_result_t result = AFPA_REQUEST_INCOMPLETE;
-        afpa_request_t request;
+        afpa_request_t *request = &conn->engine->request;
 
+        conn->engine->requester = NULL;
         if (!out_room(conn))
             return conn->out ? E_OUTPUT : E_BROKEN;
         if (conn->in_length > 0 && !conn->last)
-            result = afpa_request_read(conn->in, conn->in_length, &request, &conn->why);
-        if (result == AFPA_REQUEST_WHOLE && answer(conn, &request)) {
-            if (conn->send)
-                return E_OUTPUT;
-            continue;
+            result = afpa_request_read(conn->in, conn->in_length, request, &conn->why);
+        if (result == AFPA_REQUEST_WHOLE && answer(conn, request)) {
+            if (!conn->send)
+                continue;
+            conn->engine->requester = conn;
+            return E_OUTPUT;
         }
         if (conn->out_length > 0)
             return E_OUTPUT; /* first what came before */
@@ -380,14 +384,15 @@ static event_t enter(afpa_conn_t *conn)
 static event_t payload_end(afpa_conn_t *conn)
 {
     bool done = conn->outcome == AFPA_SEND_DONE;
-    afpa_request_t request;
+    afpa_request_t *request = &conn->engine->request;
     afpa_counter_t why;
 
     conn->ended = false;
-    if (afpa_request_read(conn->in, conn->in_length, &request, &why) == AFPA_REQUEST_WHOLE)
-        tell(conn, &request, 200, 0, conn->send->walk.offset, !done);
+    if (conn->engine->requester == conn || afpa_request_read(conn->in, conn->in_length, request, &why) == AFPA_REQUEST_WHOLE)
+        tell(conn, request, 200, 0, conn->send->walk.offset, !done);
     if (!done)
         afpa_cache_count(conn->setup.cache, AFPA_COUNTER_CUT);
+    conn->engine->requester = NULL;
     afpa__engine_send_free(conn->engine, conn->send);
     conn->send = NULL;
     input_consume(conn, conn->head);

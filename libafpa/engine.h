@@ -70,9 +70,11 @@ struct afpa_engine {
     afpa_send_t **free_sends;
     unsigned sends;
     afpa_conn_t *wheel[AFPA__WHEEL];
-    uint64_t now;    /* ms, of the last event */
-    uint64_t dated;  /* ms: when the date was looked at */
-    uint64_t turned; /* ms: slots before this time are done */
+    uint64_t now;                 /* ms, of the last event */
+    uint64_t dated;               /* ms: when the date was looked at */
+    uint64_t turned;              /* ms: slots before this time are done */
+    afpa_request_t request;       /* read last */
+    const afpa_conn_t *requester; /* whose it is, as long as the bytes it points to are there; or NULL */
     int64_t second;
     char date[AFPA_HTTP_DATE];
 };

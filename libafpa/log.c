@@ -13,13 +13,13 @@
 
 static afpa_log_fn *receiver;
 static void *receiver_context;
-static afpa_log_level_t limit;
+int afpa__log_limit = -1;
 
 void afpa_log_set(afpa_log_fn *fn, void *context, afpa_log_level_t up_to)
 {
     receiver = fn;
     receiver_context = context;
-    limit = up_to;
+    afpa__log_limit = fn ? (int)up_to : -1;
 }
 
 void afpa__log(afpa_log_level_t level, const char *format, ...)
@@ -27,7 +27,7 @@ void afpa__log(afpa_log_level_t level, const char *format, ...)
     char line[1024];
     va_list args;
 
-    if (!receiver || level > limit)
+    if (!receiver || !afpa__logs(level))
         return;
     va_start(args, format);
     vsnprintf(line, sizeof(line), format, args);

@@ -79,7 +79,9 @@ static bool transit(afpa_send_t *send, event_t event)
     afpa__assert(next != S_BUG);
     if (next == S_STAY)
         return false;
-    afpa__log(AFPA_LOG_DEBUG, "send %p: %s, %s -> %s", (void *)send, event_names[event], state_names[send->state], state_names[next]);
+    if (afpa__logs(AFPA_LOG_DEBUG))
+        afpa__log(AFPA_LOG_DEBUG, "send %p: %s, %s -> %s", (void *)send, event_names[event], state_names[send->state],
+                  state_names[next]);
     send->state = next;
     return true;
 }
@@ -320,7 +322,8 @@ static void on_completed(afpa_io_t *io, afpa_status_t status, size_t bytes)
 
 void afpa_send_init(afpa_send_t *send, afpa_send_setup_t *setup)
 {
-    memset(send, 0, sizeof(*send));
+    memset(send, 0, offsetof(afpa_send_t, flights)); /* flights are set when they begin */
+    memset(&send->first, 0, sizeof(*send) - offsetof(afpa_send_t, first));
     send->setup = *setup;
     send->io = (afpa_io_t){.completed = on_completed, .writable = on_writable};
     setup->ref.cache = NULL;
@@ -337,7 +340,6 @@ void afpa_send_start(afpa_send_t *send)
 {
     dispatch(send, E_START);
 }
-
 
 void afpa_send_abort(afpa_send_t *send)
 {
