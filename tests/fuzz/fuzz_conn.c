@@ -215,7 +215,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     data += sizeof(choice);
     size -= sizeof(choice);
     o = work_out((const char *)data, size);
-    rig.conn.accept = choice & 1 ? SIZE_MAX : 16 + (choice >> 8 & 0xfff);
+    rig.conn.accept = choice & 1 ? SIZE_MAX : 64 + (choice >> 8 & 0xfff);
     rig.conn.block = choice & 2 ? 0 : 2 + (choice >> 2 & 3);
     rig.conn.late = choice & 16;
     rig_start(&rig);
