@@ -232,6 +232,45 @@ def test_idle_connections_give_way(pair):
         zone.remove()
 
 
+@pytest.mark.parametrize("said", [b"", b"GET /small.bin HTT", get("/small.bin") + b"GET /sm"], ids=["nothing", "part", "second"])
+def test_slow_heads(pair, said):
+    """A head that does not arrive ends the connection when client_header_timeout says so, and not much later."""
+    zone = Zone()
+    server = Server("nginx", pair.root, zone, conf=FAST + "client_header_timeout 1s;", workers=1, revalidate=3600000)
+    try:
+        with server:
+            for _ in range(5):
+                fetch(server.port, get("/small.bin"))
+                time.sleep(0.02)
+            with Wire(server.port) as wire:
+                begin = time.monotonic()
+                wire.send(said) if said else None
+                if said.endswith(b"/sm"):
+                    assert wire.reply().status == 200
+                assert wire.until_end() == b""
+                assert 0.9 <= time.monotonic() - begin <= 3
+    finally:
+        zone.remove()
+
+
+def test_endless_head(pair):
+    """Longer than any server takes: nginx says so, in its own words."""
+    raw = b"GET /small.bin HTTP/1.1\r\nHost: localhost\r\n" + b"X-Long: " + b"x" * 40000 + b"\r\n\r\n"
+    ours, theirs = (send_in_parts(s.port, raw, random.Random(1)) for s in (pair.ours, pair.stock))
+    assert ours.split(b"\r\n")[0] == theirs.split(b"\r\n")[0] == b"HTTP/1.1 400 Bad Request"
+
+
+def test_half_closed(pair):
+    """A client that has closed its side still gets what it asked for."""
+    assert admit(pair, "/large.bin")
+    for target, size in (("/large.bin", 300000), ("/small.bin", 1000)):
+        with Wire(pair.ours.port) as wire:
+            wire.send(get(target) * 2)
+            wire.sock.shutdown(socket.SHUT_WR)
+            assert [wire.reply().length for _ in range(2)] == [size, size]
+            assert wire.until_end() == b""
+
+
 def test_stops_at_once_with_idle_connections(pair):
     zone = Zone()
     server = Server("nginx", pair.root, zone, conf=FAST, workers=1, revalidate=3600000)
