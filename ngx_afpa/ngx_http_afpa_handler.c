@@ -8,6 +8,9 @@
  */
 #include "ngx_http_afpa.h"
 
+/* A worker that stops gracefully waits as long as there is a timer: so a request that waits for a thread has one. */
+#define TASK_MS 60000
+
 /* ---- thread pool ---- */
 
 /* The client went away, or the request ended otherwise, while the worker was busy. */
@@ -25,6 +28,15 @@ static void on_task_done(ngx_event_t *ev)
     ngx_http_request_t *r = ev->data;
     ngx_connection_t *c = r->connection;
 
+    if (ev->timedout) {
+        ngx_log_error(NGX_LOG_ALERT, c->log, 0, "afpa: a worker thread has been busy with this request's file for %d s",
+                      TASK_MS / 1000);
+        ev->timedout = 0;
+        return;
+    }
+    if (ev->timer_set) {
+        ngx_del_timer(ev);
+    }
     ngx_http_set_log_request(c->log, r);
     r->main->blocked--;
     r->aio = 0;
@@ -46,11 +58,13 @@ ngx_int_t ngx_http_afpa_post(ngx_http_request_t *r, ngx_http_afpa_ctx_t *ctx, vo
             return NGX_ERROR;
         *(ngx_http_afpa_ctx_t **)ctx->task->ctx = ctx;
         ctx->task->event.data = r;
+        ctx->task->event.log = r->connection->log;
         ctx->task->event.handler = on_task_done;
     }
     ctx->task->handler = run;
     if (main_conf->pool == NULL || ngx_thread_task_post(main_conf->pool, ctx->task) != NGX_OK)
         return NGX_ERROR;
+    ngx_add_timer(&ctx->task->event, TASK_MS);
     r->main->blocked++;
     r->aio = 1;
     return NGX_OK;
@@ -109,8 +123,8 @@ static void run_open(void *data, ngx_log_t *log)
     ngx_http_afpa_ctx_t *ctx = *(ngx_http_afpa_ctx_t **)data;
     bool fresh = false;
 
-    ctx->open_status = afpa_cache_open(ctx->cache, (const char *)ctx->path.data, ctx->path.len, &ctx->policy, &ctx->ref, &ctx->why,
-                                       &fresh);
+    ctx->open_status =
+        afpa_cache_open(ctx->cache, (const char *)ctx->path.data, ctx->path.len, &ctx->policy, &ctx->ref, &ctx->why, &fresh);
     ctx->fresh = fresh;
     ctx->answered = 1;
 }
@@ -174,7 +188,7 @@ static ngx_int_t answer(ngx_http_request_t *r, ngx_http_afpa_ctx_t *ctx, ngx_htt
         return NGX_DECLINED;
     }
     afpa_cache_count(ctx->cache, status == NGX_HTTP_AFPA_MISS || status == NGX_HTTP_AFPA_STALE ? AFPA_COUNTER_MISSES
-                                                                                              : AFPA_COUNTER_PIPELINE_HITS);
+                                                                                               : AFPA_COUNTER_PIPELINE_HITS);
     if (conf->cache_status && cache_status_add(r, cache_status_of(status)) != NGX_OK)
         return NGX_ERROR;
     r->root_tested = !r->error_page;
@@ -240,8 +254,8 @@ static ngx_http_afpa_ctx_t *ctx_make(ngx_http_request_t *r, afpa_cache_t *cache)
 
 static ngx_int_t look_up(ngx_http_request_t *r, ngx_http_afpa_ctx_t *ctx, ngx_http_afpa_loc_conf_t *conf)
 {
-    afpa_status_t status = afpa_cache_lookup(ctx->cache, (const char *)ctx->path.data, ctx->path.len, (uint32_t)conf->revalidate,
-                                             &ctx->ref);
+    afpa_status_t status =
+        afpa_cache_lookup(ctx->cache, (const char *)ctx->path.data, ctx->path.len, (uint32_t)conf->revalidate, &ctx->ref);
 
     switch (status) {
     case AFPA_CHECK_DUE:

@@ -10,7 +10,7 @@ from docroot import payload
 from load import Load
 from pair import Pair
 from slow import SlowClients
-from wire import eventually, fetch, get
+from wire import Wire, eventually, fetch, get
 from zone import STOCK_ONLY
 
 FILES = {f"/{number}.bin": payload(number, number * 9001) for number in range(24)}
@@ -199,3 +199,19 @@ def test_more_workers(kind, count):
             load.wait(300)
         assert not load.failed and not load.wrong
         assert STOCK_ONLY or pair.zone.count("fills") <= 20, "ten files of two chunks"
+
+
+def test_stops_after_what_waits_for_a_worker(kind):
+    """A file that changed just now is opened some milliseconds later, in a worker thread: the request waits, and so does the end."""
+    with Pair(kind, workers=1, revalidate=0) as pair:
+        for number in range(5):
+            data = pair.put("fresh.bin", payload(number, 100000 + number))
+            with Wire(pair.ours.port) as wire:
+                wire.send(get("/fresh.bin"))
+                time.sleep(0.004)
+                pair.ours.process.send_signal(signal.SIGQUIT if kind == "nginx" else signal.SIGWINCH)
+                assert wire.reply().body == data
+            pair.ours.process.wait(10)
+            assert "open socket" not in pair.ours.log()
+            pair.ours.process = None
+            pair.ours.start()
