@@ -214,11 +214,7 @@ START_TEST(each_split)
         fake_conn_arrive(&r.conn, stream, at);
         fake_conn_arrive(&r.conn, stream + at, strlen(stream) - at);
         nothing_lost(&r, strlen(stream));
-        fake_conn_end(&r.conn);
-        fake_conn_begin(&r.conn, NULL);
-        free(r.handed);
-        r.handed = NULL;
-        r.handovers = 0;
+        rig_again(&r);
     }
     r.handovers = 1;
     rig_end(&r);
@@ -253,11 +249,7 @@ START_TEST(random_splits)
         }
         rig_settle(&r);
         nothing_lost(&r, strlen(stream));
-        fake_conn_end(&r.conn);
-        fake_conn_begin(&r.conn, NULL);
-        free(r.handed);
-        r.handed = NULL;
-        r.handovers = 0;
+        rig_again(&r);
     }
     r.handovers = 1;
     rig_end(&r);

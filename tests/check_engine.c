@@ -85,9 +85,9 @@ START_TEST(timers)
         ck_assert_uint_eq(r.closes, 1);
         ck_assert_uint_ge(passed, ms - ms % 50);
         ck_assert_uint_le(passed, ms + 2 * AFPA_ENGINE_TICK_MS + 50);
-        fake_conn_end(&r.conn);
-        fake_conn_begin(&r.conn, NULL);
+        rig_again(&r);
     }
+    r.closes = 1;
     rig_end(&r);
 }
 END_TEST

@@ -122,6 +122,16 @@ void rig_end(rig_t *r)
     fixture_end(&r->f);
 }
 
+void rig_again(rig_t *r)
+{
+    fake_conn_end(&r->conn);
+    fake_conn_begin(&r->conn, NULL);
+    r->conn.memory = r->f.segment->base;
+    free(r->handed);
+    r->handed = NULL;
+    r->handovers = r->closes = r->told = 0;
+}
+
 void rig_start(rig_t *r)
 {
     r->c = afpa_conn_start(r->engine, &r->setup);

@@ -46,6 +46,9 @@ void rig_begin(rig_t *r);
 /* Ends it; fails if a pin or a connection is left. */
 void rig_end(rig_t *r);
 
+/* The connection has ended: another one, on the same cache and engine, with nothing seen of it. */
+void rig_again(rig_t *r);
+
 /* Starts the connection; it must not end at once. */
 void rig_start(rig_t *r);
 

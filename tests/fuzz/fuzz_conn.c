@@ -186,12 +186,7 @@ static void end(void)
         fake_conn_reset(&rig.conn);
     rig_settle(&rig);
     NEED(afpa_engine_conns(rig.engine) == 0 && fixture_pins(&rig.f) == 0);
-    fake_conn_end(&rig.conn);
-    fake_conn_begin(&rig.conn, NULL);
-    rig.conn.memory = rig.f.segment->base;
-    free(rig.handed);
-    rig.handed = NULL;
-    rig.handovers = rig.closes = rig.told = 0;
+    rig_again(&rig);
 }
 
 static void at_exit(void)
