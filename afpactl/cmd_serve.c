@@ -33,7 +33,6 @@
 
 #define THREADS_MAX 64
 #define CONNECTIONS 100000 /* per thread; the process's limit of descriptors is reached first */
-#define KEEP_ALIVE_MS 65000
 #define HEAD_MS 30000
 #define LINGER_MS 5000
 
@@ -54,7 +53,6 @@ struct serve {
     site_t site;
     unsigned port, jobs;
     const char *operand;
-    const struct sockaddr_in *address;
     afpa_executor_t *pool;
     thread_t threads[THREADS_MAX];
 };
@@ -258,7 +256,8 @@ static void *work(void *data)
 
 static void thread_prepare(serve_t *serve, thread_t *thread)
 {
-    struct sockaddr_in address = *serve->address;
+    const struct sockaddr_in address = {
+        .sin_family = AF_INET, .sin_port = htons((uint16_t)serve->port), .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
     afpa_engine_setup_t setup = {.zerocopy = afpa_option_default(AFPA_OPTION_ZEROCOPY),
                                  .connections = CONNECTIONS,
                                  .handover = on_handover,
@@ -271,7 +270,6 @@ static void thread_prepare(serve_t *serve, thread_t *thread)
     thread->loop = must(afpa_loop_create());
     thread->executor = setup.executor = afpa_loop_executor(thread->loop, serve->pool);
     thread->engine = must(afpa_engine_create(&setup));
-    address.sin_port = htons((uint16_t)serve->port);
     if (afpa_loop_listen(thread->loop, (const struct sockaddr *)&address, sizeof(address), &thread->endpoint, &error) != AFPA_OK) {
         complain("%s", error.text);
         exit(EXIT_NOT_SO);
@@ -370,8 +368,6 @@ static const struct argp argp = {options,  on_option, "DIR", "Serves the files o
 
 int cmd_serve(app_t *app, int argc, char **argv)
 {
-    static const struct sockaddr_in address = {.sin_family = AF_INET};
-    struct sockaddr_in local = address;
     long processors = sysconf(_SC_NPROCESSORS_ONLN);
     serve_t *serve = must(calloc(1, sizeof(*serve)));
     int status;
@@ -379,8 +375,6 @@ int cmd_serve(app_t *app, int argc, char **argv)
     serve->app = app;
     serve->jobs = processors < 1 ? 1 : processors > THREADS_MAX ? THREADS_MAX : (unsigned)processors;
     app_parse(&argp, argc, argv, serve);
-    local.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-    serve->address = &local;
     serve->site.root = path_absolute(serve->operand);
     if (!site_root_valid(&serve->site))
         return EXIT_NOT_SO;
