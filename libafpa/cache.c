@@ -130,7 +130,6 @@ afpa_status_t afpa_cache_lookup(afpa_cache_t *cache, const char *path, size_t le
 {
     afpa__object_shared_t *o;
     afpa_status_t status;
-    uint8_t frequency;
     uint64_t hash;
 
     ref->cache = NULL;
@@ -147,9 +146,7 @@ afpa_status_t afpa_cache_lookup(afpa_cache_t *cache, const char *path, size_t le
         afpa_cache_release(ref);
         return status;
     }
-    frequency = atomic_load_explicit(&o->frequency, memory_order_relaxed);
-    if (frequency < 3) /* read first: an object in use is at 3, and then nothing shared is written */
-        atomic_store_explicit(&o->frequency, (uint8_t)(frequency + 1), memory_order_relaxed);
+    afpa__object_used(o);
     return status;
 }
 

@@ -2,9 +2,9 @@
  *
  * A connection of the engine.  In: bytes.  Out: replies, or the bytes again, to the host.
  *
- * The table is conn_states.def; transit() looks a transition up, dispatch() does what entering a state means, which may be the
- * next event, until there is none.  What happens while an action runs (completions are often inline) is noted in the record's
- * fields and taken up when it returns, so actions never nest.
+ * The table is conn_states.def; dispatch() does what entering a state means, which may be the next event, until there is none.
+ * What happens while an action runs (completions are often inline) is noted in the record's fields and taken up when it returns,
+ * so actions never nest.
  *
  * Requests are read one after the other out of what was received; replies gather in one buffer, which is flushed when there is
  * nothing more to read, when it is full, or before a payload that the send machine has.  While a flush is blocked nothing is
@@ -21,7 +21,7 @@
 
 #include "assert.h"
 #include "engine.h"
-#include "log.h"
+#include "machine.h"
 
 typedef enum state {
 #define STATE(id, text) S_##id,
@@ -53,34 +53,21 @@ static const unsigned char table[E_LIMIT][S_LIMIT] = {
 #include "conn_states.def"
 };
 
+static const afpa__machine_t machine = {.name = "conn",
+                                        .state_names = state_names,
+                                        .event_names = event_names,
+                                        .table = table[0],
+                                        .states = S_LIMIT,
+                                        .events = E_LIMIT};
+
 const char *afpa__conn_state_name(unsigned state)
 {
-    return state < S_LIMIT ? state_names[state] : "?";
+    return afpa__machine_state_name(&machine, state);
 }
 
 void afpa__conn_print_dot(FILE *out)
 {
-    fputs("digraph conn {\n", out);
-    for (unsigned event = 0; event < E_LIMIT; event++)
-        for (unsigned state = 0; state < S_LIMIT; state++)
-            if (table[event][state] < S_LIMIT)
-                fprintf(out, "  \"%s\" -> \"%s\" [label=\"%s\"];\n", state_names[state], state_names[table[event][state]],
-                        event_names[event]);
-    fputs("}\n", out);
-}
-
-/* Makes the transition.  false: nothing changes. */
-static bool transit(afpa_conn_t *conn, event_t event)
-{
-    unsigned next = table[event][conn->state];
-
-    if (next == S_BUG)
-        afpa__log(AFPA_LOG_ERROR, "connection: %s cannot happen in state %s", event_names[event], state_names[conn->state]);
-    afpa__assert(next != S_BUG);
-    if (next == S_STAY)
-        return false;
-    conn->state = next;
-    return true;
+    afpa__machine_print_dot(&machine, out);
 }
 
 /* ---- input ---- */
@@ -219,7 +206,7 @@ static bool answer(afpa_conn_t *conn, const afpa_request_t *request)
         return false;
     }
     if (status == AFPA_CHECK_DUE)
-        afpa__engine_check(conn->engine, &response);
+        afpa_response_check_later(&response, conn->engine->setup.executor);
     if (request->if_none_match.at || request->if_modified_since.at) {
         const afpa_validators_t validators = afpa_response_validators(&response);
 
@@ -433,7 +420,7 @@ static void dispatch(afpa_conn_t *conn, event_t event)
 
         if (waiting == E_NONE)
             break;
-        event = transit(conn, waiting) ? enter(conn) : E_NONE;
+        event = afpa__machine_transit(&machine, &conn->state, waiting) ? enter(conn) : E_NONE;
     }
     conn->running = false;
 }

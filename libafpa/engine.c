@@ -208,45 +208,6 @@ void afpa_engine_tick(afpa_engine_t *engine)
     engine->turned = last * AFPA_ENGINE_TICK_MS;
 }
 
-/* ---- checks ---- */
-
-typedef struct check {
-    afpa_job_t job; /* first */
-    afpa_cache_t *cache;
-    size_t length;
-    char path[];
-} check_t;
-
-static void run_check(afpa_job_t *job)
-{
-    check_t *check = (check_t *)(void *)job;
-
-    afpa_cache_check(check->cache, check->path, check->length);
-}
-
-static void on_check_done(afpa_job_t *job)
-{
-    free(job);
-}
-
-void afpa__engine_check(afpa_engine_t *engine, const afpa_response_t *response)
-{
-    char path[4096];
-    size_t length = afpa_response_path(response, path, sizeof(path));
-    check_t *check = malloc(sizeof(*check) + length + 1);
-
-    if (!check || length == 0) {
-        free(check);
-        return;
-    }
-    check->job = (afpa_job_t){.run = run_check, .done = on_check_done};
-    check->cache = response->file.cache;
-    check->length = length;
-    memcpy(check->path, path, length + 1);
-    if (engine->setup.executor->submit(engine->setup.executor, &check->job) != AFPA_OK)
-        free(check);
-}
-
 /* ---- the whole ---- */
 
 afpa_engine_t *afpa_engine_create(const afpa_engine_setup_t *setup)

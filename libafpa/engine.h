@@ -97,9 +97,6 @@ void afpa__timer_set(afpa_conn_t *conn, uint32_t ms);
 void afpa__timer_clear(afpa_conn_t *conn);
 void afpa__conn_timeout(afpa_conn_t *conn);
 
-/* Has a worker check the file of a held response. */
-void afpa__engine_check(afpa_engine_t *engine, const afpa_response_t *response);
-
 /* The table as a graph, for dot(1); "blocked". */
 void afpa__conn_print_dot(FILE *out);
 const char *afpa__conn_state_name(unsigned state);

@@ -8,6 +8,8 @@
  */
 #include "config.h"
 
+#include <stdlib.h>
+#include <string.h>
 #include <sys/stat.h>
 
 #include "cache.h"
@@ -72,4 +74,39 @@ afpa_status_t afpa__fresh_check(afpa_cache_t *cache, uint32_t object, const char
     }
     afpa__fresh_retire(cache, object);
     return AFPA_CHANGED;
+}
+
+/* ---- in the background ---- */
+
+typedef struct check {
+    afpa_job_t job; /* first */
+    afpa_cache_t *cache;
+    size_t length;
+    char path[];
+} check_t;
+
+static void run_check(afpa_job_t *job)
+{
+    check_t *check = (check_t *)(void *)job;
+
+    afpa_cache_check(check->cache, check->path, check->length);
+}
+
+static void on_check_done(afpa_job_t *job)
+{
+    free(job);
+}
+
+void afpa_cache_check_later(afpa_cache_t *cache, const char *path, size_t len, afpa_executor_t *executor)
+{
+    check_t *check = malloc(sizeof(*check) + len);
+
+    if (!check)
+        return;
+    check->job = (afpa_job_t){.run = run_check, .done = on_check_done};
+    check->cache = cache;
+    check->length = len;
+    memcpy(check->path, path, len);
+    if (executor->submit(executor, &check->job) != AFPA_OK)
+        free(check);
 }

@@ -40,6 +40,7 @@ libafpa_sources = \
 	libafpa/walk.c \
 	libafpa/send.c libafpa/send.h libafpa/send_states.def \
 	libafpa/completion.c libafpa/completion.h \
+	libafpa/machine.c libafpa/machine.h \
 	libafpa/owner.c libafpa/owner.h \
 	libafpa/transport_epoll.c \
 	libafpa/loop.c libafpa/loop.h \

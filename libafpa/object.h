@@ -50,6 +50,15 @@ void afpa__object_retire(afpa__segment_t *segment, uint32_t object);
 /* Phase 3 → 0 if nobody holds it.  Under the space lock.  false: somebody does. */
 bool afpa__object_free(afpa__segment_t *segment, uint32_t object);
 
+/* A look-up found it.  Read first: the frequency of an object in use is at its most, and then nothing shared is written. */
+static inline void afpa__object_used(afpa__object_shared_t *object)
+{
+    uint8_t frequency = atomic_load_explicit(&object->frequency, memory_order_relaxed);
+
+    if (frequency < 3)
+        atomic_store_explicit(&object->frequency, (uint8_t)(frequency + 1), memory_order_relaxed);
+}
+
 /* FILLING or DRAINING → EMPTY: gives the room back.  Under the space lock. */
 void afpa__entry_free(afpa__segment_t *segment, uint32_t entry);
 

@@ -27,6 +27,7 @@
 #define CLOSE_LINE "Connection: close\r\n"
 
 struct afpa_proposal {
+    afpa_job_t job; /* first */
     afpa_cache_t *cache;
     size_t key_length, block_length;
     char key[AFPA_PATH_MAX];
@@ -79,14 +80,6 @@ static size_t key_make(const afpa_request_t *r, uint64_t server, char *key)
 
 /* ---- looking up ---- */
 
-static void use(afpa__object_shared_t *o)
-{
-    uint8_t frequency = atomic_load_explicit(&o->frequency, memory_order_relaxed);
-
-    if (frequency < 3)
-        atomic_store_explicit(&o->frequency, (uint8_t)(frequency + 1), memory_order_relaxed);
-}
-
 /* Holds the file that a held entry points at. */
 static afpa_status_t hold_file(afpa_cache_t *cache, afpa_response_t *response)
 {
@@ -107,8 +100,8 @@ static afpa_status_t hold_file(afpa_cache_t *cache, afpa_response_t *response)
                  ? afpa__fresh_judge(file, b->revalidate_ms)
                  : AFPA_MISS;
     if (status == AFPA_OK || status == AFPA_CHECK_DUE) {
-        use(&s->objects[response->entry.object]);
-        use(file);
+        afpa__object_used(&s->objects[response->entry.object]);
+        afpa__object_used(file);
     }
     return status;
 }
@@ -200,17 +193,14 @@ size_t afpa_response_print(const afpa_response_t *response, bool not_modified, b
     return length - p->connection_length + sizeof(CLOSE_LINE) - 1;
 }
 
-size_t afpa_response_path(const afpa_response_t *response, char *path, size_t size)
+void afpa_response_check_later(const afpa_response_t *response, afpa_executor_t *executor)
 {
     const afpa__segment_t *s = response->file.cache->segment;
     const afpa__object_shared_t *o = &s->objects[response->file.object];
     const char *key = afpa__object_key(s, o);
 
-    if (!key || o->key_length >= size)
-        return 0;
-    memcpy(path, key, o->key_length);
-    path[o->key_length] = 0;
-    return o->key_length;
+    if (key)
+        afpa_cache_check_later(response->file.cache, key, o->key_length, executor);
 }
 
 /* ---- admission ---- */
@@ -305,4 +295,24 @@ afpa_status_t afpa_response_admit(afpa_proposal_t *proposal)
 
     free(proposal);
     return status;
+}
+
+static void run_admit(afpa_job_t *job)
+{
+    const afpa_proposal_t *proposal = (const afpa_proposal_t *)(void *)job;
+
+    if (afpa__cache_usable(proposal->cache))
+        (void)admit(proposal);
+}
+
+static void on_admitted(afpa_job_t *job)
+{
+    free(job);
+}
+
+void afpa_response_admit_later(afpa_proposal_t *proposal, afpa_executor_t *executor)
+{
+    proposal->job = (afpa_job_t){.run = run_admit, .done = on_admitted};
+    if (executor->submit(executor, &proposal->job) != AFPA_OK)
+        free(proposal);
 }

@@ -19,6 +19,7 @@
 #include "assert.h"
 #include "completion.h"
 #include "log.h"
+#include "machine.h"
 #include "send.h"
 
 #define EVICTED_ROUNDS 2 /* a chunk evicted so often between fill and pin is read into memory of its own */
@@ -53,36 +54,33 @@ static const unsigned char table[E_LIMIT][S_LIMIT] = {
 #include "send_states.def"
 };
 
+static const afpa__machine_t machine = {.name = "send",
+                                        .state_names = state_names,
+                                        .event_names = event_names,
+                                        .table = table[0],
+                                        .states = S_LIMIT,
+                                        .events = E_LIMIT};
+
 const char *afpa_send_state_name(unsigned state)
 {
-    return state < S_LIMIT ? state_names[state] : "?";
+    return afpa__machine_state_name(&machine, state);
 }
 
 void afpa__send_print_dot(FILE *out)
 {
-    fputs("digraph send {\n", out);
-    for (unsigned event = 0; event < E_LIMIT; event++)
-        for (unsigned state = 0; state < S_LIMIT; state++)
-            if (table[event][state] < S_LIMIT)
-                fprintf(out, "  \"%s\" -> \"%s\" [label=\"%s\"];\n", state_names[state], state_names[table[event][state]],
-                        event_names[event]);
-    fputs("}\n", out);
+    afpa__machine_print_dot(&machine, out);
 }
 
 /* Makes the transition.  false: nothing changes. */
 static bool transit(afpa_send_t *send, event_t event)
 {
-    unsigned next = table[event][send->state];
+    unsigned before = send->state;
 
-    if (next == S_BUG)
-        afpa__log(AFPA_LOG_ERROR, "send: %s cannot happen in state %s", event_names[event], state_names[send->state]);
-    afpa__assert(next != S_BUG);
-    if (next == S_STAY)
+    if (!afpa__machine_transit(&machine, &send->state, event))
         return false;
     if (afpa__logs(AFPA_LOG_DEBUG))
-        afpa__log(AFPA_LOG_DEBUG, "send %p: %s, %s -> %s", (void *)send, event_names[event], state_names[send->state],
-                  state_names[next]);
-    send->state = next;
+        afpa__log(AFPA_LOG_DEBUG, "send %p: %s, %s -> %s", (void *)send, event_names[event], state_names[before],
+                  state_names[send->state]);
     return true;
 }
 

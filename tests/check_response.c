@@ -176,9 +176,6 @@ START_TEST(header_block)
     ck_assert_int_eq(afpa_inspect_header(f.zone, r.entry.object, path, sizeof(header) - 1), AFPA_NO_SPACE);
     ck_assert_int_eq(afpa_inspect_header(f.zone, r.file.object, path, sizeof(path)), AFPA_NOT_FOUND);
     ck_assert_int_eq(afpa_inspect_header(f.zone, UINT32_MAX, path, sizeof(path)), AFPA_NOT_FOUND);
-    ck_assert_uint_eq(afpa_response_path(&r, path, sizeof(path)), strlen(path));
-    ck_assert_str_eq(path, fixture_path(&f, "a"));
-    ck_assert_uint_eq(afpa_response_path(&r, path, strlen(path)), 0);
     ck_assert_int_eq(afpa_cache_pin(&r.file, 0, AFPA_PIN_COPY, &extent), AFPA_OK);
     afpa_response_release(&r);
     ck_assert(fixture_right(&extent, "a", 1, 0));

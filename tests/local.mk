@@ -23,6 +23,7 @@ suites = \
 	tests/check_lock \
 	tests/check_log \
 	tests/check_loop \
+	tests/check_machine \
 	tests/check_object \
 	tests/check_options \
 	tests/check_owner \
@@ -71,6 +72,7 @@ tests_check_inspect_SOURCES = tests/check_inspect.c $(fixture)
 tests_check_key_SOURCES = tests/check_key.c $(fixture)
 tests_check_lock_SOURCES = tests/check_lock.c tests/child.h $(fixture)
 tests_check_log_SOURCES = tests/check_log.c $(fixture)
+tests_check_machine_SOURCES = tests/check_machine.c tests/check_main.h
 tests_check_object_SOURCES = tests/check_object.c $(fixture)
 tests_check_options_SOURCES = tests/check_options.c $(fixture)
 tests_check_owner_SOURCES = tests/check_owner.c tests/child.h tests/owner_board.h $(fixture)

@@ -211,6 +211,29 @@ def test_keepalive_requests(pair):
         assert exchange(pair.ours.port, raw) == exchange(pair.stock.port, raw)
 
 
+def test_only_ports_that_want_it_are_taken_over(pair):
+    """A server without it, on a port of its own, gets its connections as ever; one that shares a port is merely never admitted."""
+    zone = Zone()
+    outer = "afpa_access_log off; server { listen 127.0.0.1:@PORT2@; root @ROOT@; }"
+    more = "} server { listen 127.0.0.1:@PORT@; server_name other; root @ROOT@; "
+    server = Server("nginx", pair.root, zone, conf="afpa_fast_path on;" + more, outer=outer, workers=1, revalidate=3600000)
+    try:
+        with server:
+            for _ in range(5):
+                assert fetch(server.port2, get("/small.bin")).status == 200
+                time.sleep(0.01)
+            assert zone.count("no_response") == 0 and zone.hits() > 0
+            for _ in range(5):
+                assert fetch(server.port, get("/small.bin", host="other")).status == 200
+            assert zone.count("fast_hits") == 0 and zone.count("no_response") == 5
+            for _ in range(5):
+                fetch(server.port, get("/small.bin"))
+                time.sleep(0.01)
+            assert zone.count("fast_hits") > 0
+    finally:
+        zone.remove()
+
+
 def test_idle_connections_give_way(pair):
     """nginx's way out when worker_connections run short: idle connections are closed for new ones."""
     zone = Zone()

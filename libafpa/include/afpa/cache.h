@@ -20,6 +20,7 @@
 #include <time.h>
 
 #include <afpa/counters.h>
+#include <afpa/executor.h>
 #include <afpa/options.h>
 #include <afpa/status.h>
 #include <afpa/zone.h>
@@ -137,6 +138,10 @@ afpa_status_t afpa_cache_read(const afpa_ref_t *ref, uint32_t index, afpa_extent
 /* Compares the object of `path`, if there is one, with the file; retires it if they differ.
  * AFPA_OK still the same (and its last check is now); AFPA_CHANGED retired; AFPA_NOT_FOUND not cached. */
 afpa_status_t afpa_cache_check(afpa_cache_t *cache, const char *path, size_t len);
+
+/* Has a worker do that, and forget the result: what a look-up that said AFPA_CHECK_DUE asks for.  May be called in the loop; `path` is
+ * copied.  The cache has to live until the executor's jobs are done.  A full queue is no matter: the next half period asks again. */
+void afpa_cache_check_later(afpa_cache_t *cache, const char *path, size_t len, afpa_executor_t *executor);
 
 /* Retires the object of `path`.  Who holds it may finish.  AFPA_NOT_FOUND: not cached. */
 afpa_status_t afpa_cache_purge(afpa_cache_t *cache, const char *path, size_t len);

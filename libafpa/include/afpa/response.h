@@ -66,6 +66,9 @@ afpa_proposal_t *afpa_response_propose(const afpa_request_t *request, const char
  * AFPA_OK; AFPA_NO_SPACE; AFPA_DISABLED. */
 afpa_status_t afpa_response_admit(afpa_proposal_t *proposal);
 
+/* Has a worker do that, and forget the result.  May be called in the loop. */
+void afpa_response_admit_later(afpa_proposal_t *proposal, afpa_executor_t *executor);
+
 /* Gives up a proposal.  May be NULL. */
 void afpa_response_drop(afpa_proposal_t *proposal);
 
@@ -76,7 +79,7 @@ typedef struct afpa_response {
 } afpa_response_t;
 
 /* Finds the response of a request, and holds it.  Lock-free, no system call.
- * AFPA_OK, AFPA_CHECK_DUE   *response is held; with the latter the caller has a worker call afpa_response_check().
+ * AFPA_OK, AFPA_CHECK_DUE   *response is held; with the latter the caller calls afpa_response_check_later().
  * AFPA_STALE, AFPA_MISS     holds nothing: the request is the server's.
  * AFPA_DISABLED             the zone is off, or cache is NULL. */
 afpa_status_t afpa_response_lookup(afpa_cache_t *cache, uint64_t server, const afpa_request_t *request, afpa_response_t *response);
@@ -97,8 +100,8 @@ const void *afpa_response_payload(const afpa_response_t *response, uint32_t *len
  * AFPA_RESPONSE_PRINT_MAX.  keep_alive false: it says that the connection is closed. */
 size_t afpa_response_print(const afpa_response_t *response, bool not_modified, bool keep_alive, const char *date, char *out);
 
-/* The path of the file, for a check in a worker: its length, or 0 if it does not fit into `size` bytes. */
-size_t afpa_response_path(const afpa_response_t *response, char *path, size_t size);
+/* Has a worker check the file: see afpa_cache_check_later(). */
+void afpa_response_check_later(const afpa_response_t *response, afpa_executor_t *executor);
 
 #ifdef __cplusplus
 }
