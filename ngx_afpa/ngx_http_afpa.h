@@ -28,10 +28,16 @@ typedef struct {
 } ngx_http_afpa_zone_t;
 
 typedef struct {
+    ngx_int_t family;
+    in_port_t port;
+} ngx_http_afpa_port_t;
+
+typedef struct {
     ngx_array_t zones; /* of ngx_http_afpa_zone_t * */
     off_t zerocopy;
     ngx_str_t threads;
     ngx_thread_pool_t *pool;
+    ngx_array_t fast_ports;          /* of ngx_http_afpa_port_t: taken over */
     ngx_http_afpa_zone_t *fast_zone; /* of the fast path; NULL: it is on nowhere */
     ngx_array_t logs;                /* of ngx_http_afpa_log_t *; NULL: off */
     uint64_t epoch;                  /* of this configuration: response entries of another are never found */
@@ -39,6 +45,7 @@ typedef struct {
 
 typedef struct {
     ngx_uint_t log; /* afpa_access_log, by its place in main_conf->logs; NGX_CONF_UNSET_UINT: nothing was said */
+    ngx_flag_t fast; /* the fast path is on somewhere in this server */
 } ngx_http_afpa_srv_conf_t;
 
 typedef struct {
@@ -98,6 +105,9 @@ ngx_int_t ngx_http_afpa_handler(ngx_http_request_t *r);
 ngx_int_t ngx_http_afpa_send(ngx_http_request_t *r, ngx_http_afpa_ctx_t *ctx);
 /* Gives back every pin of the request: its clean-up. */
 void ngx_http_afpa_release(void *data);
+
+/* ngx_http_afpa_executor.c: libafpa's jobs, in the thread pool of this configuration; they are done in the event loop. */
+extern afpa_executor_t ngx_http_afpa_executor;
 
 /* ngx_http_afpa_capture.c: has the header just sent admitted to the fast path, if the reply may be. */
 void ngx_http_afpa_capture(ngx_http_request_t *r, ngx_http_afpa_ctx_t *ctx);

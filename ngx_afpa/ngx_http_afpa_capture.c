@@ -9,42 +9,6 @@
  */
 #include "ngx_http_afpa_fastpath.h"
 
-typedef struct {
-    afpa_job_t job; /* first */
-    afpa_proposal_t *proposal;
-} admission_t;
-
-static void run_admission(afpa_job_t *job)
-{
-    admission_t *admission = (admission_t *)(void *)job;
-
-    (void)afpa_response_admit(admission->proposal);
-}
-
-static void on_admitted(afpa_job_t *job)
-{
-    ngx_free(job);
-}
-
-static void admit_later(afpa_proposal_t *proposal)
-{
-    ngx_http_afpa_main_conf_t *main_conf = ngx_http_cycle_get_module_main_conf(ngx_cycle, ngx_http_afpa_module);
-    afpa_executor_t *executor = ngx_http_afpa_executor(main_conf->pool);
-    admission_t *admission = ngx_calloc(sizeof(*admission), ngx_cycle->log);
-
-    if (admission == NULL) {
-        afpa_response_drop(proposal);
-        return;
-    }
-    admission->proposal = proposal;
-    admission->job.run = run_admission;
-    admission->job.done = on_admitted;
-    if (executor->submit(executor, &admission->job) != AFPA_OK) {
-        afpa_response_drop(proposal);
-        ngx_free(admission);
-    }
-}
-
 static ngx_flag_t as_it_came(ngx_http_request_t *r)
 {
     return r == r->main && r->method == NGX_HTTP_GET && r->http_version == NGX_HTTP_VERSION_11 && r->keepalive && !r->internal &&
@@ -118,6 +82,7 @@ void ngx_http_afpa_capture(ngx_http_request_t *r, ngx_http_afpa_ctx_t *ctx)
     afpa_response_terms_t terms;
     afpa_response_t response;
     afpa_proposal_t *proposal;
+    ngx_flag_t there;
     const char *why;
 
     if (!conf->fast_path || conf->noted || conf->bypass || ctx->status != NGX_HTTP_AFPA_HIT || !as_it_came(r) || !untouched(r) ||
@@ -127,15 +92,15 @@ void ngx_http_afpa_capture(ngx_http_request_t *r, ngx_http_afpa_ctx_t *ctx)
         return; /* whether it is compressed may depend on other fields too */
     request = request_of(r);
     terms = terms_of(r, conf);
-    if (afpa_response_lookup(ctx->cache, terms.server, &request, &response) == AFPA_OK) {
-        afpa_response_release(&response); /* the request was of a kind that is never answered there */
-        return;
-    }
+    (void)afpa_response_lookup(ctx->cache, terms.server, &request, &response);
+    there = response.file.cache != NULL;
     afpa_response_release(&response);
+    if (there)
+        return; /* the request is of a kind that is never answered there */
     proposal =
         afpa_response_propose(&request, (const char *)header->pos, (size_t)(header->last - header->pos), &ctx->ref, &terms, &why);
     if (proposal)
-        admit_later(proposal);
+        afpa_response_admit_later(proposal, &ngx_http_afpa_executor);
     else
         ngx_log_debug2(NGX_LOG_DEBUG_HTTP, r->connection->log, 0, "afpa: \"%V\" is not for the fast path: %s", &r->uri, why);
 }

@@ -2,19 +2,12 @@
  *
  * libafpa's executor over an nginx thread pool: a job runs in one of its threads and is done in the worker's event loop.
  */
-#include "ngx_http_afpa_fastpath.h"
-
-typedef struct {
-    afpa_executor_t base; /* first */
-    ngx_thread_pool_t *pool;
-} executor_t;
+#include "ngx_http_afpa.h"
 
 typedef struct {
     ngx_thread_task_t task;
     afpa_job_t *job;
 } errand_t;
-
-static executor_t executor;
 
 static void run(void *data, ngx_log_t *log)
 {
@@ -34,7 +27,7 @@ static void on_done(ngx_event_t *ev)
 
 static afpa_status_t submit(afpa_executor_t *base, afpa_job_t *job)
 {
-    executor_t *e = (executor_t *)base;
+    ngx_http_afpa_main_conf_t *conf = ngx_http_cycle_get_module_main_conf(ngx_cycle, ngx_http_afpa_module);
     errand_t *errand = ngx_calloc(sizeof(*errand), ngx_cycle->log);
 
     if (errand == NULL)
@@ -44,15 +37,10 @@ static afpa_status_t submit(afpa_executor_t *base, afpa_job_t *job)
     errand->task.handler = run;
     errand->task.event.handler = on_done;
     errand->task.event.data = errand;
-    if (e->pool && ngx_thread_task_post(e->pool, &errand->task) == NGX_OK)
+    if (conf->pool && ngx_thread_task_post(conf->pool, &errand->task) == NGX_OK)
         return AFPA_OK;
     ngx_free(errand);
     return AFPA_NO_SPACE;
 }
 
-afpa_executor_t *ngx_http_afpa_executor(ngx_thread_pool_t *pool)
-{
-    executor.base.submit = submit;
-    executor.pool = pool;
-    return &executor.base;
-}
+afpa_executor_t ngx_http_afpa_executor = {.submit = submit};

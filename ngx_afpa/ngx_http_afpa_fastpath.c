@@ -162,7 +162,7 @@ static void on_replied(void *context, const afpa_reply_t *reply)
     ngx_http_afpa_log_t **logs = main_conf_of()->logs.elts;
 
     client->c->requests++;
-    if (logs[reply->tag])
+    if (reply->tag < main_conf_of()->logs.nelts && logs[reply->tag])
         ngx_http_afpa_log_write(logs[reply->tag], client->c, reply);
 #if (NGX_STAT_STUB)
     (void)ngx_atomic_fetch_add(ngx_stat_requests, 1);
@@ -315,6 +315,51 @@ static void on_connection(ngx_connection_t *c)
 
 /* ---- configuration and processes ---- */
 
+/* Whether a server with the fast path on listens on one of the addresses of a port. */
+static ngx_flag_t port_wants_it(ngx_http_conf_port_t *port)
+{
+    ngx_http_conf_addr_t *addr = port->addrs.elts;
+
+    for (ngx_uint_t i = 0; i < port->addrs.nelts; i++) {
+        ngx_http_core_srv_conf_t **server = addr[i].servers.elts;
+
+        for (ngx_uint_t j = 0; j < addr[i].servers.nelts; j++)
+            if (((ngx_http_afpa_srv_conf_t *)server[j]->ctx->srv_conf[ngx_http_afpa_module.ctx_index])->fast)
+                return 1;
+    }
+    return 0;
+}
+
+/* nginx's own list of them is gone when the sockets are there. */
+static ngx_int_t ports_note(ngx_conf_t *cf, ngx_http_core_main_conf_t *core)
+{
+    ngx_http_afpa_main_conf_t *conf = ngx_http_conf_get_module_main_conf(cf, ngx_http_afpa_module);
+    ngx_http_conf_port_t *port = core->ports ? core->ports->elts : NULL;
+
+    for (ngx_uint_t i = 0; port && i < core->ports->nelts; i++) {
+        ngx_http_afpa_port_t *noted;
+
+        if (!port_wants_it(&port[i]))
+            continue;
+        noted = ngx_array_push(&conf->fast_ports);
+        if (noted == NULL)
+            return NGX_ERROR;
+        noted->family = port[i].family;
+        noted->port = port[i].port;
+    }
+    return NGX_OK;
+}
+
+static ngx_flag_t is_fast_port(ngx_http_afpa_main_conf_t *conf, struct sockaddr *address)
+{
+    ngx_http_afpa_port_t *noted = conf->fast_ports.elts;
+
+    for (ngx_uint_t i = 0; i < conf->fast_ports.nelts; i++)
+        if (noted[i].family == address->sa_family && noted[i].port == ngx_inet_get_port(address))
+            return 1;
+    return 0;
+}
+
 ngx_int_t ngx_http_afpa_fastpath_postconfiguration(ngx_conf_t *cf)
 {
     ngx_http_core_main_conf_t *core = ngx_http_conf_get_module_main_conf(cf, ngx_http_core_module);
@@ -323,7 +368,7 @@ ngx_int_t ngx_http_afpa_fastpath_postconfiguration(ngx_conf_t *cf)
     if (handler == NULL)
         return NGX_ERROR;
     *handler = on_log;
-    return NGX_OK;
+    return ports_note(cf, core);
 }
 
 ngx_int_t ngx_http_afpa_fastpath_init_module(ngx_cycle_t *cycle, ngx_http_afpa_main_conf_t *conf)
@@ -338,7 +383,7 @@ ngx_int_t ngx_http_afpa_fastpath_init_module(ngx_cycle_t *cycle, ngx_http_afpa_m
     }
     ngx_http_afpa_log_init(conf);
     for (ngx_uint_t i = 0; i < cycle->listening.nelts; i++)
-        if (ls[i].handler == ngx_http_init_connection && ls[i].sockaddr->sa_family != AF_UNIX)
+        if (ls[i].handler == ngx_http_init_connection && is_fast_port(conf, ls[i].sockaddr))
             ls[i].handler = on_connection;
     return NGX_OK;
 }
@@ -353,7 +398,7 @@ ngx_int_t ngx_http_afpa_fastpath_init_process(ngx_cycle_t *cycle, ngx_http_afpa_
 
     if (conf->fast_zone == NULL || conf->fast_zone->cache == NULL)
         return NGX_OK;
-    setup.executor = ngx_http_afpa_executor(conf->pool);
+    setup.executor = &ngx_http_afpa_executor;
     engine_cache = conf->fast_zone->cache;
     engine = afpa_engine_create(&setup);
     tick.handler = on_tick;

@@ -56,7 +56,4 @@ void ngx_http_afpa_refuse_unwatch(void);
 /* NGX_ERROR: the fast path is on where it may not be; said why. */
 ngx_int_t ngx_http_afpa_refuse_merge(ngx_conf_t *cf, ngx_http_afpa_loc_conf_t *prev, ngx_http_afpa_loc_conf_t *conf);
 
-/* ngx_http_afpa_executor.c: libafpa's jobs in an nginx thread pool, done in the event loop. */
-afpa_executor_t *ngx_http_afpa_executor(ngx_thread_pool_t *pool);
-
 #endif

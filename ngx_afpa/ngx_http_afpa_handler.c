@@ -70,52 +70,6 @@ ngx_int_t ngx_http_afpa_post(ngx_http_request_t *r, ngx_http_afpa_ctx_t *ctx, vo
     return NGX_OK;
 }
 
-/* ---- checks in the background ---- */
-
-typedef struct {
-    afpa_cache_t *cache;
-    size_t len;
-    u_char path[AFPA_PATH_MAX];
-} check_t;
-
-static void run_check(void *data, ngx_log_t *log)
-{
-    check_t *check = data;
-
-    afpa_cache_check(check->cache, (const char *)check->path, check->len);
-}
-
-static void on_check_done(ngx_event_t *ev)
-{
-    ngx_destroy_pool(ev->data);
-}
-
-/* The library hands out one check per object and half period, so these are few. */
-static void check_later(ngx_http_request_t *r, afpa_cache_t *cache, const ngx_str_t *path)
-{
-    ngx_http_afpa_main_conf_t *main_conf = ngx_http_get_module_main_conf(r, ngx_http_afpa_module);
-    ngx_pool_t *pool = ngx_create_pool(1024, ngx_cycle->log);
-    ngx_thread_task_t *task;
-    check_t *check;
-
-    if (pool == NULL)
-        return;
-    task = ngx_thread_task_alloc(pool, sizeof(check_t));
-    if (task == NULL || path->len >= sizeof(check->path)) {
-        ngx_destroy_pool(pool);
-        return;
-    }
-    check = task->ctx;
-    check->cache = cache;
-    check->len = path->len;
-    ngx_memcpy(check->path, path->data, path->len);
-    task->handler = run_check;
-    task->event.handler = on_check_done;
-    task->event.data = pool;
-    if (main_conf->pool == NULL || ngx_thread_task_post(main_conf->pool, task) != NGX_OK)
-        ngx_destroy_pool(pool);
-}
-
 /* ---- opening ---- */
 
 static void run_open(void *data, ngx_log_t *log)
@@ -259,7 +213,8 @@ static ngx_int_t look_up(ngx_http_request_t *r, ngx_http_afpa_ctx_t *ctx, ngx_ht
 
     switch (status) {
     case AFPA_CHECK_DUE:
-        check_later(r, ctx->cache, &ctx->path);
+        /* The library hands out one check per object and half period, so these are few. */
+        afpa_cache_check_later(ctx->cache, (const char *)ctx->path.data, ctx->path.len, &ngx_http_afpa_executor);
         return answer(r, ctx, NGX_HTTP_AFPA_HIT);
     case AFPA_OK:
         return answer(r, ctx, NGX_HTTP_AFPA_HIT);

@@ -182,7 +182,8 @@ static void *create_main_conf(ngx_conf_t *cf)
     ngx_http_afpa_main_conf_t *conf = ngx_pcalloc(cf->pool, sizeof(*conf));
 
     if (conf == NULL || ngx_array_init(&conf->zones, cf->pool, 2, sizeof(ngx_http_afpa_zone_t *)) != NGX_OK ||
-        ngx_array_init(&conf->logs, cf->pool, 2, sizeof(ngx_http_afpa_log_t *)) != NGX_OK)
+        ngx_array_init(&conf->logs, cf->pool, 2, sizeof(ngx_http_afpa_log_t *)) != NGX_OK ||
+        ngx_array_init(&conf->fast_ports, cf->pool, 2, sizeof(ngx_http_afpa_port_t)) != NGX_OK)
         return NULL;
     conf->zerocopy = NGX_CONF_UNSET;
     return conf;
@@ -240,7 +241,7 @@ static void *create_loc_conf(ngx_conf_t *cf)
 static ngx_int_t fast_path_note(ngx_conf_t *cf, ngx_http_afpa_loc_conf_t *conf)
 {
     ngx_http_afpa_main_conf_t *main_conf = ngx_http_conf_get_module_main_conf(cf, ngx_http_afpa_module);
-    const ngx_http_afpa_srv_conf_t *srv = ngx_http_conf_get_module_srv_conf(cf, ngx_http_afpa_module);
+    ngx_http_afpa_srv_conf_t *srv = ngx_http_conf_get_module_srv_conf(cf, ngx_http_afpa_module);
 
     if (conf->zone == NULL)
         return NGX_OK;
@@ -250,6 +251,7 @@ static ngx_int_t fast_path_note(ngx_conf_t *cf, ngx_http_afpa_loc_conf_t *conf)
                            "name a file, or say \"afpa_access_log off\"");
         return NGX_ERROR;
     }
+    srv->fast = 1;
     if (main_conf->fast_zone == conf->zone)
         return NGX_OK;
     if (main_conf->fast_zone) {
