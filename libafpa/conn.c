@@ -27,7 +27,7 @@ typedef enum state {
 #define STATE(id, text) S_##id,
 #include "conn_states.def"
     S_LIMIT,
-    S_STAY,
+    S_STAY = S_LIMIT, /* see machine.h */
     S_BUG
 } state_t;
 
