@@ -172,7 +172,11 @@ static bool reply(afpa_conn_t *conn, const afpa_request_t *request, afpa_respons
     conn->limits = *afpa_response_limits(response);
     conn->tag = afpa_response_tag(response);
     conn->last = !stays(conn, request);
-    header = afpa_response_print(response, not_modified, !conn->last, afpa__engine_date(conn->engine), out);
+    header = afpa_response_print(response, not_modified,
+                                 (afpa_persistence_t){.keep_alive = !conn->last,
+                                                      .asked = request->keep_alive_token,
+                                                      .left = conn->limits.requests - conn->requests},
+                                 afpa__engine_date(conn->engine), out);
     conn->out_length += header;
     afpa_cache_count(conn->setup.cache, AFPA_COUNTER_FAST_HITS);
     if (conn->send) {

@@ -440,6 +440,7 @@ afpa_request_result_t afpa_request_read(const char *bytes, size_t length, afpa_r
             r.stop = AFPA_REQUEST_WHOLE;
         request->length = (size_t)(r.at - bytes);
         request->keep_alive = request->http10 ? r.keep_alive : !r.close;
+        request->keep_alive_token = r.keep_alive;
     }
     if (r.stop == AFPA_REQUEST_INCOMPLETE && seen == AFPA_REQUEST_MAX)
         decline(&r, AFPA_DECLINE_HEADER_SIZE);
