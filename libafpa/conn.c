@@ -569,9 +569,14 @@ bool afpa_conn_idle(const afpa_conn_t *conn)
     return conn->state == S_WAIT && conn->in_length == 0;
 }
 
-void afpa_conn_close(afpa_conn_t *conn)
+void afpa_conn_finish(afpa_conn_t *conn)
 {
     conn->close_asked = true;
+}
+
+void afpa_conn_close(afpa_conn_t *conn)
+{
+    afpa_conn_finish(conn);
     if (afpa_conn_idle(conn)) {
         dispatch(conn, E_CLOSE);
         pump(conn);

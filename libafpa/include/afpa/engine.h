@@ -82,6 +82,9 @@ afpa_conn_t *afpa_conn_start(afpa_engine_t *engine, const afpa_conn_setup_t *set
 /* Ends the connection: at once if it waits for a request, after the reply under way otherwise; then closed() is called. */
 void afpa_conn_close(afpa_conn_t *conn);
 
+/* The next reply is its last; until then it waits as ever.  For a connection without any request yet, when the host is to stop. */
+void afpa_conn_finish(afpa_conn_t *conn);
+
 /* Whether it waits for the first byte of a request: it can be closed and nobody loses anything. */
 bool afpa_conn_idle(const afpa_conn_t *conn);
 
