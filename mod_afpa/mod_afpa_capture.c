@@ -35,12 +35,15 @@ static int as_it_came(request_rec *r)
            !apr_table_get(r->subprocess_env, "force-response-1.0") && !apr_table_get(r->subprocess_env, "force-no-vary");
 }
 
+/* Of an empty file httpd tells the length to GET, and does not to HEAD. */
 static const char *refused(request_rec *r, const afpa_mod_dir_conf_t *dir)
 {
     const conn_rec *c = r->connection;
 
     if (c->master || ap_ssl_conn_is_ssl(r->connection) || !afpa_mod_takes_over(c->local_addr))
         return "the connection is of another kind";
+    if (r->finfo.size == 0)
+        return "the file is empty";
     if (!as_it_came(r))
         return "the request is of another kind, or was changed on the way";
     return afpa_mod_guarded(r, dir);
@@ -75,7 +78,7 @@ static afpa_response_terms_t terms_of(const request_rec *r, const afpa_mod_dir_c
                    .lifetime_ms = UINT32_MAX,
                    .requests = s->keep_alive_max > 0 ? (uint32_t)s->keep_alive_max + 1 : AFPA_REQUESTS_UNLIMITED},
         .since = AFPA_SINCE_PAST,
-        .both = false,
+        .both = true,
         .answers_keep_alive = true,
         .strong_etag = true,
         .expires_follows = dir->guard.expires,

@@ -24,8 +24,8 @@ void afpa_http_date_print(int64_t seconds, char *text);
 /* Reads that form alone (IMF-fixdate, RFC 9110 section 5.6.7).  false: anything else. */
 bool afpa_http_date_parse(const char *text, size_t length, int64_t *seconds);
 
-/* How a server compares If-Modified-Since, and whether it asks for If-None-Match too (nginx) or goes by it alone (RFC 9110
- * section 13.2.2, httpd) where both are given. */
+/* How a server compares If-Modified-Since, and whether it asks for If-None-Match too (nginx and httpd do) or goes by that alone
+ * (RFC 9110 section 13.2.2) where both are given. */
 typedef enum afpa_since {
     AFPA_SINCE_EXACT,
     AFPA_SINCE_BEFORE,
