@@ -9,6 +9,8 @@
  * not have.  (A connection that is marked CONN_STATE_SUSPENDED is written to by the MPM after the hook has returned; and it counts
  * for the MPM's limit of connections per child, ThreadsPerChild + idle workers × AsyncRequestWorkerFactor, which is 75 by default:
  * see docs/measurements.md.)
+ * If the first request has come already and is not one that the engine can answer, the connection stays where it is: handing it
+ * over and back would cost more than half a request (docs/measurements.md).  It is taken when a request comes that it can.
  * A duplicate keeps the connection open while the other descriptor is closed, for c->aborted tells httpd not to shut it down.
  *
  * The module has a bound of its own, AfpaMaxConnections; beyond it connections stay with httpd.
@@ -144,6 +146,43 @@ static afpa_mod_client_t *client_make(conn_rec *c)
     return client;
 }
 
+/* Looks at what has come without taking it.  1: the engine can answer it, or it is not there yet. */
+static int is_answerable(conn_rec *c)
+{
+    char head[AFPA_REQUEST_MAX];
+    afpa_cache_t *cache = setup.zone->cache;
+    afpa_counter_t why = AFPA_DECLINE_NO_RESPONSE;
+    afpa_request_result_t result;
+    afpa_response_t response;
+    afpa_request_t request;
+    apr_os_sock_t fd;
+    ssize_t n;
+    int found;
+
+    apr_os_sock_get(&fd, ap_get_conn_socket(c));
+    n = recv(fd, head, sizeof(head), MSG_PEEK | MSG_DONTWAIT);
+    if (n <= 0)
+        return 1;
+    result = afpa_request_read(head, (size_t)n, &request, &why);
+    if (result == AFPA_REQUEST_INCOMPLETE)
+        return 1;
+    if (result == AFPA_REQUEST_WHOLE) {
+        afpa_status_t status = afpa_response_lookup(cache, afpa_mod_server_number(c), &request, &response);
+
+        found = status == AFPA_OK || status == AFPA_CHECK_DUE;
+        if (status == AFPA_CHECK_DUE)
+            afpa_response_check_later(&response, afpa_mod_loops_executor());
+        afpa_response_release(&response);
+        if (found)
+            return 1;
+        why = status == AFPA_STALE      ? AFPA_DECLINE_STALE
+              : status == AFPA_DISABLED ? AFPA_DECLINE_DISABLED
+                                        : AFPA_DECLINE_NO_RESPONSE;
+    }
+    afpa_cache_count(cache, why);
+    return 0;
+}
+
 static int takes(conn_rec *c)
 {
     const afpa_mod_conn_t *conn = ap_get_module_config(c->conn_config, &afpa_module);
@@ -156,7 +195,7 @@ static int on_process_connection(conn_rec *c)
 {
     afpa_mod_client_t *client;
 
-    if (!takes(c) || !room())
+    if (!takes(c) || !is_answerable(c) || !room())
         return DECLINED;
     client = client_make(c);
     if (!client) {

@@ -78,6 +78,9 @@ int afpa_mod_stopping(void);
 /* Starts `count` loops with the cache of this child.  NULL: said why. */
 afpa_mod_loop_t *afpa_mod_loops_start(apr_pool_t *p, server_rec *s, afpa_cache_t *cache, unsigned count);
 
+/* What checks files for them; any thread may submit. */
+afpa_executor_t *afpa_mod_loops_executor(void);
+
 /* Gives a connection to one of them; any thread. */
 void afpa_mod_loop_give(afpa_mod_loop_t *loops, afpa_mod_client_t *client);
 

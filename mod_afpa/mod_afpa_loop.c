@@ -382,6 +382,11 @@ afpa_mod_loop_t *afpa_mod_loops_start(apr_pool_t *p, server_rec *s, afpa_cache_t
     return loops;
 }
 
+afpa_executor_t *afpa_mod_loops_executor(void)
+{
+    return executor;
+}
+
 static void on_stop(afpa_job_t *job)
 {
 }
