@@ -156,33 +156,11 @@ bool afpa__reply_room(afpa_conn_t *conn)
     return conn->out && AFPA__OUT_SIZE - conn->out_length >= AFPA_RESPONSE_PRINT_MAX + AFPA__COPY_MAX;
 }
 
-size_t afpa__reply_length(const afpa_conn_t *conn)
-{
-    const afpa_extent_t *payload = &conn->out->payload;
-
-    return conn->out_length + (payload->cache ? payload->length : 0);
-}
-
-afpa_piece_t afpa__reply_piece(const afpa_conn_t *conn)
-{
-    const afpa_extent_t *payload = &conn->out->payload;
-    size_t at = conn->out_accepted;
-
-    if (at < conn->out_length)
-        return (afpa_piece_t){.data = conn->out->bytes + at, .length = conn->out_length - at, .last = conn->head == 0};
-    at -= conn->out_length;
-    return (afpa_piece_t){.data = (const char *)payload->data + at,
-                          .length = payload->length - at,
-                          .file_offset = payload->file_offset + at,
-                          .file = afpa_zone_fd(afpa_cache_zone(payload->cache)),
-                          .by_reference = payload->by_reference,
-                          .last = true};
-}
-
 void afpa__reply_release(afpa_conn_t *conn)
 {
     if (conn->out) {
-        afpa_cache_unpin(&conn->out->payload);
+        if (conn->out->payload.cache)
+            afpa_cache_unpin(&conn->out->payload);
         afpa__engine_out_free(conn->engine, conn->out);
     }
     conn->out = NULL;
