@@ -118,6 +118,7 @@ static apr_size_t without_server(char *header, apr_size_t length)
     return length;
 }
 
+/* A reply that varies: its 304 may not say so (mod_deflate, for one, is not asked for a 304). */
 static void take(request_rec *r, context_t *ctx)
 {
     const afpa_mod_dir_conf_t *dir = ap_get_module_config(r->per_dir_config, &afpa_module);
@@ -125,11 +126,11 @@ static void take(request_rec *r, context_t *ctx)
     afpa_request_t request = request_of(r);
     afpa_response_terms_t terms = terms_of(r, dir);
     afpa_proposal_t *proposal = NULL;
-    const char *why = "no Host";
+    const char *why = "Host is missing, or it varies";
 
     if (server->server_header == 0)
         ctx->length = without_server(ctx->header, ctx->length);
-    if (request.host.at)
+    if (request.host.at && !apr_table_get(r->headers_out, "Vary"))
         proposal = afpa_response_propose(&request, ctx->header, ctx->length, &ctx->ref, &terms, &why);
     if (proposal)
         (void)afpa_response_admit(proposal);

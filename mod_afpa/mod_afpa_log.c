@@ -53,14 +53,15 @@ const char *afpa_mod_log_set(cmd_parms *cmd, void *dir, const char *path, const 
 
 static int log_open(apr_pool_t *p, server_rec *s, afpa_mod_log_t *log)
 {
-    const char *name = *log->path == '|' ? log->path + 1 : ap_server_root_relative(p, log->path);
+    const char *name = ap_server_root_relative(p, log->path);
     apr_os_file_t fd;
     apr_file_t *file;
     apr_status_t rv;
 
     log->is_pipe = *log->path == '|';
     if (log->is_pipe) {
-        piped_log *pipe = ap_open_piped_log(p, name);
+        int shell = log->path[1] == '$', marked = shell || log->path[1] == '|'; /* as CustomLog has it */
+        piped_log *pipe = ap_open_piped_log_ex(p, log->path + 1 + marked, shell ? APR_SHELLCMD_ENV : APR_PROGRAM_ENV);
 
         file = pipe ? ap_piped_log_write_fd(pipe) : NULL;
         rv = pipe ? APR_SUCCESS : APR_EGENERAL;

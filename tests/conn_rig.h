@@ -18,6 +18,7 @@
 #define OLD_KEEP(target) "GET " target " HTTP/1.0\r\nHost: h\r\nConnection: keep-alive\r\n\r\n"
 
 #define RIG_SMALL 1000u
+#define RIG_ONE 50000u /* one chunk, too large to be copied */
 #define RIG_LARGE 200000u
 
 typedef struct rig {
@@ -35,13 +36,13 @@ typedef struct rig {
     struct {
         char target[64];
         unsigned status;
-        uint64_t body;
+        uint64_t header, body;
         bool cut;
     } replies[256];
     unsigned told;
 } rig_t;
 
-/* Files small (1000 bytes), large (200000) and empty, each admitted as /small and so on; /small?N for N < 64 as well. */
+/* Files small (1000 bytes), one (50000), large (200000) and empty, each admitted as /small and so on; /small?N for N < 64 too. */
 void rig_begin(rig_t *r);
 /* Ends it; fails if a pin or a connection is left. */
 void rig_end(rig_t *r);
@@ -53,6 +54,9 @@ void rig_again(rig_t *r);
 void rig_start(rig_t *r);
 
 void rig_arrive(rig_t *r, const char *text);
+
+/* Lets time pass, with the engine's ticks. */
+void rig_pass(rig_t *r, unsigned ms);
 
 /* Drives completions, writability and jobs until nothing moves. */
 void rig_settle(rig_t *r);
