@@ -100,8 +100,8 @@ void afpa_mod_host_register(void);
 /* Starts at most `count` threads that run httpd on connections. */
 apr_status_t afpa_mod_host_start(apr_pool_t *p, apr_pool_t *pconf, unsigned count);
 
-/* Whether nothing but httpd's own is between this connection and the network. */
-int afpa_mod_is_bare(const conn_rec *c);
+/* Whether HTTP/1 is spoken on this connection, with nothing but httpd's own between it and the network. */
+int afpa_mod_is_bare(conn_rec *c);
 
 /* Has httpd go on with a connection. */
 void afpa_mod_host_submit(afpa_mod_client_t *client);

@@ -136,6 +136,13 @@ static void limit(afpa_mod_guard_t *guard, cmd_parms *cmd, const char *args)
         note(guard, cmd);
 }
 
+/* HTTP/2 in the clear is offered with the first reply on a connection, and with no other. */
+static void protocols(afpa_mod_guard_t *guard, cmd_parms *cmd, const char *args)
+{
+    if (ap_strcasestr(args, "h2c"))
+        note(guard, cmd);
+}
+
 /* mod_reqtimeout: the fast path has a time of its own for a head, and takes it from there. */
 static void timeout(afpa_mod_guard_t *guard, cmd_parms *cmd, const char *args)
 {

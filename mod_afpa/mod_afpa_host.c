@@ -169,7 +169,19 @@ static void socket_forget(afpa_mod_client_t *client, apr_pool_t *pool)
 {
     apr_os_sock_t none = -1;
 
-    apr_os_sock_put(&client->socket, &none, pool);
+    if (client->socket)
+        apr_os_sock_put(&client->socket, &none, pool);
+    client->socket = NULL;
+}
+
+/* Whether both ends are known.  Of a connection that was reset one may not be; then httpd would close the socket, which is not its.
+ */
+static int addresses_known(apr_socket_t *socket)
+{
+    apr_sockaddr_t *address;
+
+    return apr_socket_addr_get(&address, APR_LOCAL, socket) == APR_SUCCESS &&
+           apr_socket_addr_get(&address, APR_REMOTE, socket) == APR_SUCCESS;
 }
 
 static conn_rec *conn_make(afpa_mod_client_t *client, const host_thread_t *thread)
@@ -186,7 +198,8 @@ static conn_rec *conn_make(afpa_mod_client_t *client, const host_thread_t *threa
 
     if (!pool)
         return NULL;
-    if (apr_os_sock_make(&client->socket, &info, pool) == APR_SUCCESS)
+    client->socket = NULL;
+    if (apr_os_sock_make(&client->socket, &info, pool) == APR_SUCCESS && addresses_known(client->socket))
         c = ap_run_create_connection(pool, ap_server_conf, client->socket, (long)server_limit * thread_limit + thread->number,
                                      thread->slot, apr_bucket_alloc_create(pool));
     if (!c) {
@@ -244,7 +257,7 @@ static apr_status_t flush(conn_rec *c)
     return network->frec->filter_func.out_func(network, NULL);
 }
 
-static int is_bare(const ap_filter_t *filter)
+static int are_known(const ap_filter_t *filter)
 {
     static const char *const names[] = {"core_in", "core", "reqtimeout", "log_input_output", "afpa_sendfile"};
     apr_size_t known = sizeof(names) / sizeof(names[0]);
@@ -260,15 +273,16 @@ static int is_bare(const ap_filter_t *filter)
     return 1;
 }
 
-int afpa_mod_is_bare(const conn_rec *c)
+int afpa_mod_is_bare(conn_rec *c)
 {
-    return is_bare(c->input_filters) && is_bare(c->output_filters) && !c->clogging_input_filters && !c->master;
+    return are_known(c->input_filters) && are_known(c->output_filters) && !c->clogging_input_filters && !c->master &&
+           strcmp(ap_get_protocol(c), AP_PROTOCOL_HTTP1) == 0;
 }
 
 /* Kept alive, and all of the last reply is sent: whose is the next request? */
 static afpa_mod_after_t kept_alive(conn_rec *c)
 {
-    return afpa_mod_is_bare(c) && strcmp(ap_get_protocol(c), "http/1.1") == 0 ? AFPA_MOD_TO_ENGINE : AFPA_MOD_WAIT_INPUT;
+    return afpa_mod_is_bare(c) ? AFPA_MOD_TO_ENGINE : AFPA_MOD_WAIT_INPUT;
 }
 
 /* What the state that the hooks left means; AFPA_MOD_LINGER: to be closed. */
