@@ -194,6 +194,7 @@ int afpa_mod_handler(request_rec *r)
         afpa_cache_release(&ref);
         return rc;
     }
-    afpa_mod_capture(r, &ref);
+    if (source->counter == AFPA_COUNTER_PIPELINE_HITS) /* Cache-Status says so too */
+        afpa_mod_capture(r, &ref);
     return answer(r, &ref, afpa_mod_filter_want(r, server->zone, server->zerocopy));
 }

@@ -51,6 +51,7 @@ ADMITTED = {
     "url": "RewriteEngine on\nRewriteCond %{REQUEST_URI} ^/never\nRewriteRule ^ /x",
     "front": "RewriteEngine on\nRewriteCond %{REQUEST_FILENAME} !-f\nRewriteRule ^ /small.bin",
     "environment": "SetEnvIf User-Agent x y",
+    "status": "AfpaCacheStatus on",
 }
 
 
@@ -111,7 +112,10 @@ def test_admitted(pair, place):
     since = "If-Modified-Since: Fri, 01 Jan 2038 00:00:00 GMT"
     for more in ([], ["Connection: close"], ["Connection: keep-alive"], [f"If-None-Match: {tag}"], [since], [f"If-None-Match: {tag}", since]):
         for method in ("GET", "HEAD"):
-            pair.same(target, *more, method=method)
+            if place == "status":
+                assert fetch(pair.ours.port, get(target, *more, method=method)).header("Cache-Status") == "afpa; hit"
+            else:
+                pair.same(target, *more, method=method)
     assert pair.zone.grows("fast_hits", before, 12)
 
 
