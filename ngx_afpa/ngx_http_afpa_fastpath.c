@@ -235,6 +235,7 @@ static ngx_int_t on_log(ngx_http_request_t *r)
         return NGX_OK;
     clcf = ngx_http_get_module_loc_conf(r, ngx_http_core_module);
     client->keepalive_ms = clcf->keepalive_timeout;
+    client->began = NULL;
     if (!client->back.posted) {
         ngx_post_event(&client->back, &ngx_posted_events);
     }
@@ -363,11 +364,13 @@ static ngx_flag_t is_fast_port(ngx_http_afpa_main_conf_t *conf, struct sockaddr 
 ngx_int_t ngx_http_afpa_fastpath_postconfiguration(ngx_conf_t *cf)
 {
     ngx_http_core_main_conf_t *core = ngx_http_conf_get_module_main_conf(cf, ngx_http_core_module);
-    ngx_http_handler_pt *handler = ngx_array_push(&core->phases[NGX_HTTP_LOG_PHASE].handlers);
+    ngx_http_handler_pt *log = ngx_array_push(&core->phases[NGX_HTTP_LOG_PHASE].handlers);
+    ngx_http_handler_pt *begin = ngx_array_push(&core->phases[NGX_HTTP_PREACCESS_PHASE].handlers);
 
-    if (handler == NULL)
+    if (log == NULL || begin == NULL)
         return NGX_ERROR;
-    *handler = on_log;
+    *log = on_log;
+    *begin = ngx_http_afpa_capture_begin;
     return ports_note(cf, core);
 }
 

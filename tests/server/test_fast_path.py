@@ -29,6 +29,7 @@ NOT_ADMITTED = {
     "bypass": "afpa_bypass $arg_x;",
     "off": "afpa_fast_path off;",
     "try": "try_files /try/none.bin $uri =404;",
+    "zipped": "gzip_static always;",
     "ssi": "ssi on; ssi_types *;",
     "sub": "sub_filter aaa bbb; sub_filter_types *;",
 }
