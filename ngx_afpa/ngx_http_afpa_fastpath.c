@@ -100,6 +100,7 @@ static void to_first_handler(ngx_http_afpa_client_t *client)
     ngx_connection_t *c = client->c;
 
     c->read->available = -1;
+    c->sent = 0; /* nginx counts from here, for its log */
     ngx_http_init_connection(c);
 }
 
@@ -144,6 +145,22 @@ static void on_handover(void *context, afpa_transport_t *transport, const char *
         ngx_http_close_connection(client->c);
     else
         to_nginx(client);
+}
+
+/* A request whose head nginx has seen a part of ends as nginx ends it, with its line in the log: now, not after one more timeout.
+ */
+static void on_unfinished(void *context, afpa_transport_t *transport, const char *bytes, size_t length, bool timed_out)
+{
+    ngx_http_afpa_client_t *client = context;
+    ngx_connection_t *c = client->c;
+
+    ngx_http_afpa_transport_forget(client);
+    on_handover(context, transport, bytes, length, AFPA_DECLINE_REQUEST);
+    if (!timed_out || c->fd == (ngx_socket_t)-1 || !c->read->timer_set) /* it is closed already, or reads on in spite of all */
+        return;
+    ngx_del_timer(c->read);
+    c->read->timedout = 1;
+    c->read->handler(c->read);
 }
 
 static void on_closed(void *context)
@@ -396,6 +413,7 @@ ngx_int_t ngx_http_afpa_fastpath_init_process(ngx_cycle_t *cycle, ngx_http_afpa_
     afpa_engine_setup_t setup = {.zerocopy = (uint64_t)conf->zerocopy,
                                  .connections = (unsigned)cycle->connection_n,
                                  .handover = on_handover,
+                                 .unfinished = on_unfinished,
                                  .closed = on_closed,
                                  .replied = on_replied};
 

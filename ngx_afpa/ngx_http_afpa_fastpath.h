@@ -40,6 +40,8 @@ typedef struct {
 void ngx_http_afpa_transport_init(ngx_http_afpa_client_t *client, ngx_connection_t *c);
 /* Events of the connection go to the engine from now on. */
 void ngx_http_afpa_transport_take(ngx_http_afpa_client_t *client);
+/* The receive that is under way never completes. */
+void ngx_http_afpa_transport_forget(ngx_http_afpa_client_t *client);
 /* It is in the middle of something. */
 void ngx_http_afpa_idle_off(ngx_http_afpa_client_t *client);
 /* Keeps bytes for nginx to read; c->recv and the read event are set up for it.  NGX_ERROR: no memory. */
