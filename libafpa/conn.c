@@ -212,7 +212,7 @@ static event_t do_closing(afpa_conn_t *conn)
 }
 
 /* The end for the engine; the record is recycled by who entered last. */
-static event_t do_gone(afpa_conn_t *conn)
+static event_t do_gone(afpa_conn_t *conn, event_t because)
 {
     char *kept = conn->kept;
 
@@ -221,6 +221,8 @@ static event_t do_gone(afpa_conn_t *conn)
     conn->kept = NULL;
     if (!conn->setup.transport) {
         conn->engine->setup.closed(conn->setup.context);
+    } else if (because == E_UNFINISHED) {
+        conn->engine->setup.unfinished(conn->setup.context, conn->setup.transport, conn->in, conn->in_length, conn->head_late);
     } else {
         afpa_cache_count(conn->setup.cache, conn->why);
         conn->engine->setup.handover(conn->setup.context, conn->setup.transport, conn->in, conn->in_length, conn->why);
@@ -229,7 +231,7 @@ static event_t do_gone(afpa_conn_t *conn)
     return E_NONE;
 }
 
-static event_t enter(afpa_conn_t *conn)
+static event_t enter(afpa_conn_t *conn, event_t because)
 {
     switch (conn->state) {
     case S_WAIT:
@@ -248,7 +250,7 @@ static event_t enter(afpa_conn_t *conn)
     case S_CLOSING:
         return do_closing(conn);
     default:
-        return do_gone(conn);
+        return do_gone(conn, because);
     }
 }
 
@@ -266,6 +268,13 @@ static event_t payload_end(afpa_conn_t *conn)
     return done ? after_reply(conn, E_SENT) : E_CUT;
 }
 
+/* In the middle of a head some hosts have their own end. */
+static event_t ended(afpa_conn_t *conn, event_t how)
+{
+    conn->head_late = how == E_TIMEOUT;
+    return conn->state == S_WAIT && conn->in_length > 0 && conn->engine->setup.unfinished ? E_UNFINISHED : how;
+}
+
 /* What happened while an action ran. */
 static event_t arrived(afpa_conn_t *conn)
 {
@@ -281,7 +290,7 @@ static event_t arrived(afpa_conn_t *conn)
     }
     if (conn->timed_out) {
         conn->timed_out = false;
-        return E_TIMEOUT;
+        return ended(conn, E_TIMEOUT);
     }
     if (conn->state == S_CLOSING && conn->disconnected && !conn->send && !conn->receiving) {
         conn->setup.transport = NULL;
@@ -300,7 +309,7 @@ static void dispatch(afpa_conn_t *conn, event_t event)
 
         if (waiting == E_NONE)
             break;
-        event = afpa__machine_transit(&machine, &conn->state, waiting) ? enter(conn) : E_NONE;
+        event = afpa__machine_transit(&machine, &conn->state, waiting) ? enter(conn, waiting) : E_NONE;
     }
     conn->running = false;
 }
@@ -348,7 +357,7 @@ static void on_received(afpa_io_t *io, afpa_status_t status, size_t bytes)
     if (conn->state == S_CLOSING)
         dispatch(conn, E_NONE);
     else
-        dispatch(conn, status == AFPA_OK ? E_BYTES : status == AFPA_CLOSED ? E_EOF : E_BROKEN);
+        dispatch(conn, status == AFPA_OK ? E_BYTES : ended(conn, status == AFPA_CLOSED ? E_EOF : E_BROKEN));
     if (conn->state < S_LINGER && !conn->kept && !input_keep(conn))
         dispatch(conn, E_BROKEN);
     pump(conn);

@@ -59,7 +59,7 @@ struct afpa_conn {
     afpa_send_outcome_t outcome;
     /* What happened while an action ran. */
     bool completed, writable, ended, timed_out, close_asked, disconnected;
-    bool running, pumping, receiving, last, head_timed;
+    bool running, pumping, receiving, last, head_timed, head_late;
 };
 
 struct afpa_engine {

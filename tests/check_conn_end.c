@@ -221,6 +221,38 @@ START_TEST(peer_ends)
 }
 END_TEST
 
+/* A host that wants them gets heads that do not arrive whole: what came of them, once; and no others. */
+START_TEST(unfinished)
+{
+    const char *begun = ends[_i / 3];
+    size_t answered = begun == ends[2] || begun == ends[3] ? strlen(ends[2]) : 0;
+    size_t left = strlen(begun) - answered;
+    rig_t r;
+
+    rig_begin(&r);
+    rig_take_unfinished(&r);
+    r.setup.head_ms = 5000;
+    rig_start(&r);
+    rig_arrive(&r, begun);
+    if (_i % 3 == 0)
+        rig_pass(&r, 80000);
+    else if (_i % 3 == 1)
+        fake_conn_eof(&r.conn);
+    else
+        fake_conn_reset(&r.conn);
+    rig_settle(&r);
+    ck_assert_uint_eq(r.unfinished, left > 0);
+    ck_assert_uint_eq(r.closes, left == 0);
+    ck_assert_uint_eq(r.told, answered > 0);
+    if (left > 0) {
+        ck_assert_uint_eq(r.handed_length, left);
+        ck_assert_int_eq(memcmp(r.handed, begun + answered, left), 0);
+        ck_assert_int_eq(r.timed_out, _i % 3 == 0);
+    }
+    rig_end(&r);
+}
+END_TEST
+
 /* A request, then the end of the stream: it is answered. */
 START_TEST(half_closed)
 {
@@ -327,6 +359,7 @@ int main(void)
     rig_add(suite, "send_progress", send_progress, 1);
     rig_add(suite, "lingers", lingers, 3);
     rig_add(suite, "peer_ends", peer_ends, 2 * CHECK_COUNT(ends));
+    rig_add(suite, "unfinished", unfinished, 3 * CHECK_COUNT(ends));
     rig_add(suite, "half_closed", half_closed, 1);
     rig_add(suite, "broken_while_sending", broken_while_sending, 4);
     rig_add(suite, "file_changes", file_changes, 1);

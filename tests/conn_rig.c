@@ -21,6 +21,22 @@ static void on_handover(void *context, afpa_transport_t *transport, const char *
     r->c = NULL;
 }
 
+static void on_unfinished(void *context, afpa_transport_t *transport, const char *bytes, size_t length, bool timed_out)
+{
+    rig_t *r = context;
+
+    ck_assert_int_eq(r->conn.receiving != NULL, timed_out);
+    r->conn.receiving = NULL;
+    r->unfinished++;
+    r->timed_out = timed_out;
+    on_handover(context, transport, bytes, length, AFPA_COUNTER_LIMIT);
+}
+
+void rig_take_unfinished(rig_t *r)
+{
+    r->engine->setup.unfinished = on_unfinished;
+}
+
 static void on_closed(void *context)
 {
     rig_t *r = context;

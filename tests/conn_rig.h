@@ -32,7 +32,8 @@ typedef struct rig {
     char *handed; /* bytes handed over, NULL: not */
     size_t handed_length;
     afpa_counter_t why;
-    unsigned handovers, closes;
+    unsigned handovers, closes, unfinished;
+    bool timed_out; /* the head that was unfinished */
     struct {
         char target[64];
         unsigned status;
@@ -46,6 +47,9 @@ typedef struct rig {
 void rig_begin(rig_t *r);
 /* Ends it; fails if a pin or a connection is left. */
 void rig_end(rig_t *r);
+
+/* As a host that ends unfinished heads itself. */
+void rig_take_unfinished(rig_t *r);
 
 /* The connection has ended: another one, on the same cache and engine, with nothing seen of it. */
 void rig_again(rig_t *r);
