@@ -184,6 +184,12 @@ static int addresses_known(apr_socket_t *socket)
            apr_socket_addr_get(&address, APR_REMOTE, socket) == APR_SUCCESS;
 }
 
+/* Behind those of the MPM's threads. */
+static long id_of(const host_thread_t *thread)
+{
+    return (long)server_limit * thread_limit + thread->number;
+}
+
 static conn_rec *conn_make(afpa_mod_client_t *client, const host_thread_t *thread)
 {
     apr_pool_t *pool = pool_make();
@@ -200,16 +206,14 @@ static conn_rec *conn_make(afpa_mod_client_t *client, const host_thread_t *threa
         return NULL;
     client->socket = NULL;
     if (apr_os_sock_make(&client->socket, &info, pool) == APR_SUCCESS && addresses_known(client->socket))
-        c = ap_run_create_connection(pool, ap_server_conf, client->socket, (long)server_limit * thread_limit + thread->number,
-                                     thread->slot, apr_bucket_alloc_create(pool));
+        c = ap_run_create_connection(pool, ap_server_conf, client->socket, id_of(thread), thread->slot,
+                                     apr_bucket_alloc_create(pool));
     if (!c) {
         socket_forget(client, pool);
         apr_pool_destroy(pool);
         return NULL;
     }
     c->cs = &client->state;
-    c->current_thread = thread->thread;
-    c->keepalives = (int)client->requests;
     if (mpm)
         ap_set_module_config(c->conn_config, mpm, apr_pcalloc(pool, MPM_NOTES));
     ap_update_vhost_given_ip(c);
@@ -343,6 +347,7 @@ static void serve(afpa_mod_client_t *client, host_thread_t *thread)
     }
     c->sbh = thread->slot;
     c->current_thread = thread->thread;
+    c->id = id_of(thread); /* no two threads at work have the same: mod_unique_id relies on it */
     c->keepalives = (int)client->requests;
     if (resumed)
         ap_run_resume_connection(c, NULL);
