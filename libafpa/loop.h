@@ -17,6 +17,7 @@ typedef struct afpa__epoll {
     afpa_loop_t *loop;
     int fd;
     bool readable, ended, accepted, ready; /* ended: the peer closed, or an error; ready: in the loop's list */
+    bool adopted;                          /* there may be other descriptors of the socket */
     unsigned at_once;
     afpa_io_t *receiving, *sending, *connecting; /* under way; sending: waits to be writable */
     afpa_io_t *awaiting;                         /* of afpa_loop_await() */

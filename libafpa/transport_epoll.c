@@ -223,7 +223,7 @@ afpa_transport_t *afpa_loop_adopt(afpa_loop_t *loop, afpa_endpoint_t *endpoint, 
         return NULL;
     }
     if (c)
-        c->readable = c->accepted = true;
+        c->readable = c->accepted = c->adopted = true;
     return c ? &c->base : NULL;
 }
 
@@ -241,8 +241,11 @@ afpa__epoll_t *afpa__epoll_new(afpa_loop_t *loop, afpa_endpoint_t *endpoint, int
     return c;
 }
 
+/* Closing a descriptor ends the kernel's watch only if it is the socket's last. */
 void afpa__epoll_drop(afpa__epoll_t *c)
 {
+    if (c->adopted && c->fd >= 0)
+        (void)epoll_set(c, EPOLL_CTL_DEL);
     if (c->fd >= 0)
         close(c->fd);
     c->fd = -1;

@@ -12,6 +12,7 @@
  * If the first request has come already and is not one that the engine can answer, the connection stays where it is: handing it
  * over and back would cost more than half a request (docs/measurements.md).  It is taken when a request comes that it can.
  * A duplicate keeps the connection open while the other descriptor is closed, for c->aborted tells httpd not to shut it down.
+ * To epoll both are one socket, so the loop ends its watch by itself before it closes its own (transport_epoll.c).
  *
  * The module has a bound of its own, AfpaMaxConnections; beyond it connections stay with httpd.
  */

@@ -6,8 +6,11 @@
 
 #include <arpa/inet.h>
 #include <pthread.h>
+#include <stdio.h>
+#include <string.h>
 #include <unistd.h>
 
+#include "loop.h"
 #include "transport_side.h"
 
 START_TEST(connecting)
@@ -263,6 +266,44 @@ START_TEST(adopted)
 }
 END_TEST
 
+/* How many descriptors the loop watches. */
+static unsigned watched(const afpa_loop_t *loop)
+{
+    char line[256];
+    unsigned count = 0;
+    FILE *file;
+
+    snprintf(line, sizeof(line), "/proc/self/fdinfo/%d", loop->epoll);
+    file = fopen(line, "r");
+    ck_assert_ptr_nonnull(file);
+    while (fgets(line, sizeof(line), file))
+        count += strncmp(line, "tfd:", 4) == 0;
+    fclose(file);
+    return count;
+}
+
+/* The kernel would go on telling of a socket that was closed as long as it has another descriptor: to memory that is freed. */
+START_TEST(adopted_duplicate)
+{
+    afpa_loop_t *loop = afpa_loop_create();
+    unsigned before = watched(loop);
+    afpa_transport_t *transport;
+    int pair[2];
+
+    ck_assert_int_eq(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, pair), 0);
+    transport = afpa_loop_adopt(loop, NULL, dup(pair[0]));
+    ck_assert_ptr_nonnull(transport);
+    ck_assert_uint_eq(watched(loop), before + 1);
+    afpa_transport_disconnect(transport, NULL, AFPA_DISCONNECT_CLOSE);
+    ck_assert_uint_eq(watched(loop), before);
+    ck_assert_int_eq(send(pair[1], "x", 1, 0), 1); /* it is still open */
+    ck_assert_int_eq(afpa_loop_run(loop, 5), AFPA_OK);
+    close(pair[0]);
+    close(pair[1]);
+    afpa_loop_destroy(&loop);
+}
+END_TEST
+
 int main(void)
 {
     Suite *suite = suite_create("loop");
@@ -274,5 +315,6 @@ int main(void)
     side_add(suite, "jobs", jobs, 1);
     side_add(suite, "posts", posts, 1);
     side_add(suite, "adopted", adopted, 1);
+    side_add(suite, "adopted_duplicate", adopted_duplicate, 1);
     return check_main(suite);
 }
