@@ -116,7 +116,8 @@ typedef struct policy_afpa {
     uint64_t declined;               /* requests that were left to the server */
     size_t problems;                 /* that verify found at the end */
     /* Averages from the first eviction on; without one, the state at the end. */
-    double payload, paths, rounding, unused; /* bytes of the data section */
+    double payload, paths, rounding;           /* bytes of the data section */
+    double free_chunks, free_runs, free_slots; /* free: whole chunks; in chunks of runs; in chunks of slots */
     double objects;
 } policy_afpa_t;
 

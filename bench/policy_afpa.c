@@ -22,6 +22,7 @@
 #include "zone.h"
 
 #define REVALIDATE_MS 1000u
+#define CHUNKS_EVERY 512u
 
 typedef struct side {
     const policy_trace_t *trace;
@@ -31,7 +32,7 @@ typedef struct side {
     afpa_cache_t *cache;
     const afpa__segment_t *segment;
     uint32_t path_cost; /* bytes of the data section that a path takes */
-    uint64_t samples;
+    uint64_t samples, chunk_samples;
 } side_t;
 
 static uint64_t standing(void)
@@ -140,6 +141,21 @@ static void request(side_t *side, uint32_t object)
 
 /* ---- what lies in the data section ---- */
 
+/* Where the free bytes are: a walk over all chunks, so only now and then. */
+static void sample_chunks(side_t *side)
+{
+    const afpa__segment_t *s = side->segment;
+    uint64_t unit = s->layout.chunk_size / AFPA_UNITS, runs = 0, whole = s->space->free_chunks * s->layout.chunk_size;
+
+    for (uint32_t chunk = 0; chunk < s->layout.chunks; chunk++)
+        if (s->chunks[chunk].kind == AFPA__CHUNK_RUNS)
+            runs += (AFPA_UNITS - s->chunks[chunk].used) * unit;
+    side->chunk_samples++;
+    side->afpa->free_chunks += (double)whole;
+    side->afpa->free_runs += (double)runs;
+    side->afpa->free_slots += (double)(s->layout.data_length - s->space->bytes_used - whole - runs);
+}
+
 static void sample(side_t *side, bool last)
 {
     const afpa__space_shared_t *space = side->segment->space;
@@ -151,21 +167,21 @@ static void sample(side_t *side, bool last)
         a->tally.most = space->bytes_cached;
     if (last && side->samples > 0)
         return;
-    side->samples++;
+    if (side->samples++ % CHUNKS_EVERY == 0)
+        sample_chunks(side);
     a->objects += (double)objects;
     a->payload += (double)space->bytes_cached;
     a->paths += (double)paths;
     a->rounding += (double)(space->bytes_used - space->bytes_cached - paths);
-    a->unused += (double)(side->segment->layout.data_length - space->bytes_used);
 }
 
 static void average(side_t *side)
 {
     policy_afpa_t *a = side->afpa;
-    double *const values[] = {&a->objects, &a->payload, &a->paths, &a->rounding, &a->unused};
+    double *const values[] = {&a->objects, &a->payload, &a->paths, &a->rounding, &a->free_chunks, &a->free_runs, &a->free_slots};
 
     for (size_t i = 0; i < sizeof(values) / sizeof(values[0]); i++)
-        *values[i] /= (double)side->samples;
+        *values[i] /= (double)(i < 4 ? side->samples : side->chunk_samples);
 }
 
 static void say_problem(void *context, const char *problem)

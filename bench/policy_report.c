@@ -80,10 +80,11 @@ static void place_line(const policy_cell_t *cell, unsigned variant)
     char name[NAME_LENGTH];
 
     afpa_name(cell, variant, name);
-    printf("  %s: the data section holds %.1f %% payload, %.1f %% paths, %.1f %% rounding, %.1f %% free; %.0f objects (of %llu "
-           "records); %llu evictions, %llu declined\n",
-           name, a->payload * percent, a->paths * percent, a->rounding * percent, a->unused * percent, a->objects,
-           (unsigned long long)a->records, (unsigned long long)a->evictions, (unsigned long long)a->declined);
+    printf("  %s: %.0f objects (of %llu records), %llu evictions, %llu requests declined; in the data section %.1f %% payload, "
+           "%.1f %% paths, %.1f %% rounding, free %.1f %% whole chunks, %.1f %% among runs, %.1f %% among slots\n",
+           name, a->objects, (unsigned long long)a->records, (unsigned long long)a->evictions, (unsigned long long)a->declined,
+           a->payload * percent, a->paths * percent, a->rounding * percent, a->free_chunks * percent, a->free_runs * percent,
+           a->free_slots * percent);
 }
 
 static void people_row(const char *name, const policy_tally_t *data, const policy_tally_t *held)
