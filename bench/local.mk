@@ -16,8 +16,10 @@ policy_wraps = -Wl,--wrap=open -Wl,--wrap=open64 -Wl,--wrap=fstat -Wl,--wrap=fst
 policy_side = bench/policy_afpa.c bench/policy_files.c
 check_PROGRAMS += bench/policy bench/policy_generate
 bench_policy_SOURCES = bench/policy.c bench/policy_report.c $(policy_parts) $(policy_side)
-bench_policy_CPPFLAGS = $(AM_CPPFLAGS) -iquote $(srcdir)/bench $(XXHASH_CFLAGS)
+policy_flags = $(AM_CPPFLAGS) -iquote $(srcdir)/bench $(XXHASH_CFLAGS)
+bench_policy_CPPFLAGS = $(policy_flags)
 bench_policy_LDADD = libafpa/libafpa_internal.la $(XXHASH_LIBS)
 bench_policy_LDFLAGS = $(AM_LDFLAGS) $(policy_wraps)
 bench_policy_generate_SOURCES = bench/policy_generate.c
 bench_policy_generate_LDADD = -lm
+EXTRA_DIST += bench/policy_tables

@@ -229,10 +229,6 @@ void policy_s3fifo(const policy_trace_t *trace, uint64_t capacity, uint64_t max_
 }
 
 const policy_baseline_t policy_baselines[POLICY_BASELINES] = {
-    {"s3-fifo, no allocator", policy_s3fifo},
-    {"fifo", policy_fifo},
-    {"lru", policy_lru},
-    {"sieve", policy_sieve},
-    {"belady", policy_belady},
-    {"lower bound", policy_bound},
+    {"ideal s3-fifo", policy_s3fifo}, {"fifo", policy_fifo},     {"lru", policy_lru},
+    {"sieve", policy_sieve},          {"belady", policy_belady}, {"lower bound", policy_bound},
 };

@@ -66,7 +66,7 @@ static void share_text(const policy_cell_t *cell, const policy_trace_t *t, char 
 static void afpa_name(const policy_cell_t *cell, unsigned variant, char name[NAME_LENGTH])
 {
     if (cell->min_uses[variant] > 1)
-        snprintf(name, NAME_LENGTH, "afpa, min_uses %u", cell->min_uses[variant]);
+        snprintf(name, NAME_LENGTH, "afpa min_uses %u", cell->min_uses[variant]);
     else
         snprintf(name, NAME_LENGTH, "afpa");
 }

@@ -29,6 +29,9 @@ suites = \
 	tests/check_owner \
 	tests/check_owner_death \
 	tests/check_pin \
+	tests/check_policy \
+	tests/check_policy_afpa \
+	tests/check_policy_trace \
 	tests/check_request \
 	tests/check_response \
 	tests/check_segment \
@@ -78,6 +81,14 @@ tests_check_options_SOURCES = tests/check_options.c $(fixture)
 tests_check_owner_SOURCES = tests/check_owner.c tests/child.h tests/owner_board.h $(fixture)
 tests_check_owner_death_SOURCES = tests/check_owner_death.c tests/child.h tests/owner_board.h $(fixture)
 tests_check_pin_SOURCES = tests/check_pin.c tests/child.h $(fixture)
+# Of bench/policy: see bench/local.mk.
+tests_check_policy_SOURCES = tests/check_policy.c tests/check_main.h $(policy_parts)
+tests_check_policy_CPPFLAGS = $(policy_flags)
+tests_check_policy_trace_SOURCES = tests/check_policy_trace.c tests/check_main.h $(policy_parts)
+tests_check_policy_trace_CPPFLAGS = $(policy_flags)
+tests_check_policy_afpa_SOURCES = tests/check_policy_afpa.c tests/check_main.h $(policy_parts) $(policy_side)
+tests_check_policy_afpa_CPPFLAGS = $(policy_flags)
+tests_check_policy_afpa_LDFLAGS = $(AM_LDFLAGS) $(policy_wraps)
 tests_check_request_SOURCES = tests/check_request.c tests/check_main.h
 tests_check_response_SOURCES = tests/check_response.c $(fixture)
 tests_check_segment_SOURCES = tests/check_segment.c $(fixture)
@@ -135,10 +146,10 @@ check_PROGRAMS += tests/hold
 tests_hold_SOURCES = tests/hold.c
 
 # What a script says about its cases, `cases: N passed, N failed, N skipped`, is summed up by tests/summary.
-TESTS += tests/guards tests/run-tool tests/run-server
+TESTS += tests/guards tests/run-policy tests/run-tool tests/run-server
 AM_TESTS_ENVIRONMENT = \
 	AFPA_BUILDDIR='$(abs_builddir)'; export AFPA_BUILDDIR; \
 	AFPA_SRCDIR='$(abs_srcdir)'; export AFPA_SRCDIR; \
 	PYTHON3='$(PYTHON3)'; export PYTHON3;
-EXTRA_DIST += tests/guards tests/run-pytest tests/run-tool tests/run-server tests/summary tests/server tests/tool tests/fuzz/corpus tests/fuzz/conn.dict
+EXTRA_DIST += tests/guards tests/run-policy tests/run-pytest tests/run-tool tests/run-server tests/summary tests/server tests/tool tests/fuzz/corpus tests/fuzz/conn.dict
 CLEANFILES += tests/server.xml tests/tool.xml
