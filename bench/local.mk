@@ -8,3 +8,18 @@ bench_floor_SOURCES = bench/floor.c
 bench_floor_LDADD =
 TESTS += bench/check
 EXTRA_DIST += bench/check bench/pair
+
+# Replay of cache traces.  The linker has the library open files that are not there: see policy_files.c.
+policy_parts = bench/policy.h bench/policy_input.c bench/policy_trace.c bench/policy_baselines.c bench/policy_belady.c
+policy_wraps = -Wl,--wrap=open -Wl,--wrap=open64 -Wl,--wrap=fstat -Wl,--wrap=fstat64 -Wl,--wrap=pread -Wl,--wrap=pread64 \
+	-Wl,--wrap=close -Wl,--wrap=fallocate -Wl,--wrap=fallocate64 -Wl,--wrap=getrandom
+policy_side = bench/policy_afpa.c bench/policy_files.c
+check_PROGRAMS += bench/policy bench/policy_generate
+bench_policy_SOURCES = bench/policy.c bench/policy_report.c $(policy_parts) $(policy_side)
+policy_flags = $(AM_CPPFLAGS) -iquote $(srcdir)/bench $(XXHASH_CFLAGS)
+bench_policy_CPPFLAGS = $(policy_flags)
+bench_policy_LDADD = libafpa/libafpa_internal.la $(XXHASH_LIBS)
+bench_policy_LDFLAGS = $(AM_LDFLAGS) $(policy_wraps)
+bench_policy_generate_SOURCES = bench/policy_generate.c
+bench_policy_generate_LDADD = -lm
+EXTRA_DIST += bench/policy_tables

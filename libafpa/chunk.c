@@ -3,10 +3,12 @@
  * Stage 4 of 7, room: 64 KB chunks, and what is smaller in parts of chunks.
  *
  * A chunk (its size here C) is free, or carved into slots of one size class, or given out in runs of units of C/64.
- *   up to C/8   a slot: classes from C/1024 to C/8, eight steps per doubling, at most 12.5 % waste
+ *   up to C/8   a slot: classes from C/1024 to C/8, eight steps per doubling, at most 12.5 % waste; where chunks are short, a
+ *               free slot of up to twice the size rather than one chunk more for a class
  *   above       a run of units, at most 12.5 % waste again; a whole chunk is a run of 64
  *   from 32 KB  the run begins and ends on pages, so it may be sent by reference
- * All of it is under the space lock, and all of it can be derived again from the pin entries and keys that use it.
+ * All of it is under the space lock, and all of it can be derived again from the pin entries and keys that use it; but for the size
+ * of a chunk's slots, which is set before the first of them is taken and stays.
  *
  * Pages that were sent by reference may sit in a socket long after the last pin.  They are given to it: the range is punched out
  * of the file and reserved anew.  If tmpfs has no room at that moment the units stay out of use as holes, and are tried again
@@ -21,6 +23,7 @@
 #include "log.h"
 
 #define PAGE 4096u
+#define CLASS_REACH 8u /* classes up to a slot of twice the size */
 
 /* How a length is placed. */
 typedef struct shape {
@@ -79,6 +82,11 @@ uint32_t afpa__chunk_cost(const afpa__segment_t *s, uint32_t length)
     shape_t shape = shape_of(s, length);
 
     return shape.slot ? shape.slot_size : shape.units * unit_of(s);
+}
+
+uint32_t afpa__chunk_taken(const afpa__segment_t *s, uint32_t chunk, uint32_t length)
+{
+    return length <= s->layout.chunk_size / 8 ? class_size(s, s->chunks[chunk].class_id) : afpa__chunk_cost(s, length);
 }
 
 /* ---- lists of chunks ---- */
@@ -170,17 +178,36 @@ static bool chunk_start(afpa__segment_t *s, afpa__chunk_kind_t kind, uint32_t cl
 
 /* ---- slots ---- */
 
+/* Whether the chunk's slots may hold what belongs in `class_id`. */
+static bool class_fits(const afpa__chunk_shared_t *c, uint32_t class_id)
+{
+    return c->class_id >= class_id && c->class_id <= class_id + CLASS_REACH && c->class_id < AFPA_CLASSES;
+}
+
+/* A chunk with a free slot that will do.  A class takes a larger one's slot only where there is no longer a free chunk for each:
+ * in a small zone with files of many sizes, chunks with one or two slots taken would else be most of it (docs/policy.md). */
+static uint32_t slot_search(const afpa__segment_t *s, uint32_t class_id)
+{
+    uint32_t reach = s->space->free_chunks <= AFPA_CLASSES ? CLASS_REACH : 0;
+
+    for (uint32_t i = class_id; i <= class_id + reach && i < AFPA_CLASSES; i++)
+        if (s->space->slots[i] != AFPA_NONE)
+            return s->space->slots[i];
+    return AFPA_NONE;
+}
+
 static bool slot_alloc(afpa__segment_t *s, const shape_t *shape, uint32_t *chunk, uint32_t *offset)
 {
-    uint32_t slots = slots_in(s, shape->class_id), slot;
     afpa__chunk_shared_t *c;
+    uint32_t slots, slot;
 
-    *chunk = s->space->slots[shape->class_id];
+    *chunk = slot_search(s, shape->class_id);
     if (*chunk != AFPA_NONE)
         unlist(s, *chunk);
     else if (!chunk_start(s, AFPA__CHUNK_SLOTS, shape->class_id, chunk))
         return false;
     c = &s->chunks[*chunk];
+    slots = slots_in(s, c->class_id);
     for (slot = 0; slot < slots; slot += 64)
         if (~c->bitmap[slot / 64])
             break;
@@ -189,7 +216,7 @@ static bool slot_alloc(afpa__segment_t *s, const shape_t *shape, uint32_t *chunk
     c->bitmap[slot / 64] |= UINT64_C(1) << slot % 64;
     c->used++;
     relist(s, *chunk);
-    *offset = slot * shape->slot_size;
+    *offset = slot * class_size(s, c->class_id);
     return true;
 }
 
@@ -294,7 +321,7 @@ bool afpa__chunk_alloc(afpa__segment_t *s, uint32_t length, uint32_t *chunk, uin
     afpa__assert(length > 0 && length <= s->layout.chunk_size);
     if (!place(s, &shape, chunk, offset) && !(s->space->holed && holes_mend(s) && place(s, &shape, chunk, offset)))
         return false;
-    s->space->bytes_used += shape.slot ? shape.slot_size : shape.units * unit_of(s);
+    s->space->bytes_used += afpa__chunk_taken(s, *chunk, length);
     return true;
 }
 
@@ -322,19 +349,21 @@ void afpa__chunk_free(afpa__segment_t *s, uint32_t chunk, uint32_t offset, uint3
 {
     shape_t shape = shape_of(s, length);
     afpa__chunk_shared_t *c = &s->chunks[chunk];
-    uint32_t slot;
+    uint32_t slot, slot_size;
 
     afpa__assert(chunk < s->layout.chunks);
     if (!shape.slot) {
         run_free(s, chunk, offset, &shape, referenced);
         return;
     }
-    slot = offset / shape.slot_size;
-    afpa__assert(c->kind == AFPA__CHUNK_SLOTS && c->bitmap[slot / 64] >> slot % 64 & 1);
+    afpa__assert(c->kind == AFPA__CHUNK_SLOTS && class_fits(c, shape.class_id));
+    slot_size = class_size(s, c->class_id);
+    slot = offset / slot_size;
+    afpa__assert(c->bitmap[slot / 64] >> slot % 64 & 1);
     unlist(s, chunk);
     c->bitmap[slot / 64] &= ~(UINT64_C(1) << slot % 64);
     c->used--;
-    s->space->bytes_used -= shape.slot_size;
+    s->space->bytes_used -= slot_size;
     relist(s, chunk);
 }
 
@@ -348,9 +377,11 @@ void afpa__chunk_reset(afpa__segment_t *s)
     for (uint32_t i = 0; i < s->layout.chunks; i++) {
         afpa__chunk_shared_t *c = &s->chunks[i];
         uint64_t holes = c->holes;
+        uint8_t class_id = c->class_id;
 
         memset(c, 0, sizeof(*c));
-        if (holes) { /* still without pages */
+        c->class_id = class_id; /* what lies in its slots may be smaller */
+        if (holes) {            /* still without pages */
             c->kind = AFPA__CHUNK_RUNS;
             c->holes = c->bitmap[0] = holes;
             c->used = (uint16_t)__builtin_popcountll(holes);
@@ -367,18 +398,22 @@ void afpa__chunk_reset(afpa__segment_t *s)
 
 static bool claim_slot(afpa__segment_t *s, afpa__chunk_shared_t *c, const shape_t *shape, uint32_t offset)
 {
-    uint32_t slot = offset / shape->slot_size;
+    uint32_t slot, slot_size;
 
     if (c->used == 0) {
         c->kind = AFPA__CHUNK_SLOTS;
-        c->class_id = (uint8_t)shape->class_id;
+        if (!class_fits(c, shape->class_id))
+            c->class_id = (uint8_t)shape->class_id;
     }
-    if (c->kind != AFPA__CHUNK_SLOTS || c->class_id != shape->class_id || offset % shape->slot_size ||
-        slot >= slots_in(s, shape->class_id) || c->bitmap[slot / 64] >> slot % 64 & 1)
+    if (c->kind != AFPA__CHUNK_SLOTS || !class_fits(c, shape->class_id))
+        return false;
+    slot_size = class_size(s, c->class_id);
+    slot = offset / slot_size;
+    if (offset % slot_size || slot >= slots_in(s, c->class_id) || c->bitmap[slot / 64] >> slot % 64 & 1)
         return false;
     c->bitmap[slot / 64] |= UINT64_C(1) << slot % 64;
     c->used++;
-    s->space->bytes_used += shape->slot_size;
+    s->space->bytes_used += slot_size;
     return true;
 }
 

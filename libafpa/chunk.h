@@ -20,8 +20,11 @@ void afpa__chunk_free(afpa__segment_t *segment, uint32_t chunk, uint32_t offset,
 /* Whether room for `length` bytes is made of pages that nothing else lies in. */
 bool afpa__chunk_exclusive(uint32_t length);
 
-/* Bytes that `length` bytes really take. */
+/* Bytes that `length` bytes take at least. */
 uint32_t afpa__chunk_cost(const afpa__segment_t *segment, uint32_t length);
+
+/* Bytes that an allocation of `length` bytes in that chunk takes: up to twice the least, where it got a slot of a larger class. */
+uint32_t afpa__chunk_taken(const afpa__segment_t *segment, uint32_t chunk, uint32_t length);
 
 /* Forgets every allocation; then, for each that is known to be in use, claims it again.  false: it lies outside of the data
  * section, or overlaps another. */

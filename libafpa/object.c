@@ -252,7 +252,8 @@ void afpa__object_publish(afpa__segment_t *s, uint32_t object)
     atomic_store(&o->phase, AFPA__PHASE_LIVE);
     afpa__index_insert(s, object);
     afpa__space_take(s);
-    afpa__queue_push(s, object, afpa__ghost_has(s, atomic_load(&o->hash)) ? AFPA__QUEUE_MAIN : AFPA__QUEUE_SMALL);
+    if (o->queue == AFPA__QUEUE_NONE) /* else the queues were rebuilt after a process died, with this object in them */
+        afpa__queue_push(s, object, afpa__ghost_has(s, atomic_load(&o->hash)) ? AFPA__QUEUE_MAIN : AFPA__QUEUE_SMALL);
     afpa__space_release(s);
 }
 

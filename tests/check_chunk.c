@@ -84,7 +84,7 @@ static void mark(model_t *m, const held_t *h, uint8_t from, uint8_t to)
     uint64_t at = ((uint64_t)h->chunk * FIXTURE_CHUNK + h->offset) / 8;
 
     ck_assert_uint_eq(h->offset % 8, 0);
-    for (uint32_t i = 0; i < afpa__chunk_cost(m->s, h->length) / 8; i++) {
+    for (uint32_t i = 0; i < afpa__chunk_taken(m->s, h->chunk, h->length) / 8; i++) {
         if (m->map[at + i] != from)
             ck_abort_msg("chunk %u, offset %u, length %u overlaps another", h->chunk, h->offset, h->length);
         m->map[at + i] = to;
@@ -99,11 +99,11 @@ static bool model_alloc(model_t *m, uint32_t length)
     if (!afpa__chunk_alloc(m->s, length, &h->chunk, &h->offset))
         return false;
     ck_assert_uint_lt(h->chunk, m->s->layout.chunks);
-    ck_assert_uint_le(h->offset + afpa__chunk_cost(m->s, length), FIXTURE_CHUNK);
+    ck_assert_uint_le(h->offset + afpa__chunk_taken(m->s, h->chunk, length), FIXTURE_CHUNK);
     if (afpa__chunk_exclusive(length))
         ck_assert_uint_eq(h->offset % PAGE, 0);
     mark(m, h, 0, 1);
-    m->bytes += afpa__chunk_cost(m->s, length);
+    m->bytes += afpa__chunk_taken(m->s, h->chunk, length);
     m->count++;
     ck_assert_uint_eq(m->s->space->bytes_used, m->bytes);
     return true;
@@ -114,8 +114,8 @@ static void model_free(model_t *m, uint32_t which, bool referenced)
     held_t h = m->held[which];
 
     mark(m, &h, 1, 0);
+    m->bytes -= afpa__chunk_taken(m->s, h.chunk, h.length);
     afpa__chunk_free(m->s, h.chunk, h.offset, h.length, referenced);
-    m->bytes -= afpa__chunk_cost(m->s, h.length);
     ck_assert_uint_eq(m->s->space->bytes_used, m->bytes);
     m->held[which] = m->held[--m->count];
 }
@@ -493,7 +493,9 @@ static const struct {
     {"nothing", 0, 1024, 0, false},
     {"slot that is taken", 0, 0, 1000, false},
     {"slot between two", 0, 512, 1000, false},
-    {"slot of another class", 0, 2048, 2048, false},
+    {"slot of a smaller class", 0, 2048, 2048, false},
+    {"slot of a larger class", 0, 1024, 513, true},
+    {"slot of more than twice the size", 0, 1024, 480, false},
     {"run among slots", 0, 16384, 10000, false},
     {"slot among runs", 1, 16384, 1000, false},
     {"run that is taken", 1, 0, 10000, false},

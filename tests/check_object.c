@@ -7,6 +7,7 @@
 
 #include "cache.h"
 #include "check_main.h"
+#include "child.h"
 #include "fixture.h"
 #include "index.h"
 #include "key.h"
@@ -413,6 +414,34 @@ START_TEST(wrong_step_aborts)
 }
 END_TEST
 
+/* ---- a process died under the space lock ---- */
+
+static child_result_t die_under_the_lock(void *segment)
+{
+    afpa__space_take(segment);
+    return CHILD_GOOD;
+}
+
+/* Who publishes is the next to take the lock, and rebuilds: the object is live then, and in a queue already. */
+START_TEST(published_by_who_rebuilds)
+{
+    balance_t before;
+    uint32_t object;
+    fixture_t f;
+
+    fixture_begin(&f, ZONE);
+    before = balance(&f);
+    object = make(&f, 0);
+    child_run(die_under_the_lock, f.segment, "dies under the space lock");
+    publish(&f, object);
+    ck_assert_uint_eq(f.segment->space->queue[AFPA__QUEUE_SMALL].count, 1);
+    ck_assert_uint_eq(fixture_problems(&f, true), 0);
+    retire(&f, object);
+    balance_is(&f, &before);
+    fixture_end(&f);
+}
+END_TEST
+
 int main(void)
 {
     Suite *suite = suite_create("object");
@@ -427,6 +456,7 @@ int main(void)
     check_add(suite, "retired_while_held", retired_while_held);
     check_add(suite, "next_life", next_life);
     check_add(suite, "hits_start_at_zero", hits_start_at_zero);
+    check_add(suite, "published_by_who_rebuilds", published_by_who_rebuilds);
     tcase_set_timeout(loops, 60);
     tcase_add_loop_test(loops, pin_array, 0, CHECK_COUNT(array_lengths));
     tcase_add_loop_test(loops, entry_length, 0, CHECK_COUNT(lengths));

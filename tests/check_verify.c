@@ -49,12 +49,12 @@ START_TEST(sound_after_evictions)
     fixture_t f;
 
     fixture_begin(&f, ZONE);
-    for (unsigned i = 0; i < 120; i++) {
+    for (unsigned i = 0; i < 200; i++) {
         snprintf(name, sizeof(name), "f%u", i);
         fixture_file(&f, name, check_below(&random, 1u << check_below(&random, 20)), 1);
     }
-    for (unsigned i = 0; i < 360; i++) {
-        snprintf(name, sizeof(name), "f%u", (unsigned)check_below(&random, 120));
+    for (unsigned i = 0; i < 600; i++) {
+        snprintf(name, sizeof(name), "f%u", (unsigned)check_below(&random, 200));
         fixture_load(&f, name);
         if (i % 10 == 0)
             ck_assert_msg(verify(&f) == 0, "after %u: %s", i, said.text);

@@ -335,7 +335,7 @@ static const struct {
     {"sound", damage_nothing, 4 * MB, NULL},
     {"another size", damage_nothing, 8 * MB, "has size 4194304 and chunk 65536, not 8388608 and 65536"},
     {"magic", damage_magic, 4 * MB, "is not an AFPA segment"},
-    {"layout of another release", damage_version, 4 * MB, "has layout version 7, this release has 2"},
+    {"layout of another release", damage_version, 4 * MB, "has layout version 7, this release has 3"},
     {"header", damage_header, 4 * MB, "has a damaged header (checksum)"},
     {"making was not finished", damage_ready, 4 * MB, "was never finished"},
     {"broken", damage_broken, 4 * MB, "was found inconsistent and switched off"},
@@ -499,7 +499,7 @@ START_TEST(attach)
     ck_assert_int_eq(afpa_zone_attach(zone_name, false, &tool, &error), AFPA_INVALID);
     afpa_log_set(NULL, NULL, AFPA_LOG_ERROR);
     ck_assert_ptr_null(tool);
-    snprintf(text, sizeof(text), "%s: has layout version 7, this release has 2", zone_path);
+    snprintf(text, sizeof(text), "%s: has layout version 7, this release has 3", zone_path);
     ck_assert_str_eq(error.text, text);
     ck_assert_uint_eq(inode_of(zone_path), inode);
     afpa_zone_close(&zone);

@@ -6,6 +6,7 @@ suites = \
 	tests/check_cache_no_evict \
 	tests/check_capture \
 	tests/check_chunk \
+	tests/check_chunk_slots \
 	tests/check_clock \
 	tests/check_completion \
 	tests/check_conn \
@@ -29,6 +30,9 @@ suites = \
 	tests/check_owner \
 	tests/check_owner_death \
 	tests/check_pin \
+	tests/check_policy \
+	tests/check_policy_afpa \
+	tests/check_policy_trace \
 	tests/check_reply \
 	tests/check_request \
 	tests/check_response \
@@ -53,6 +57,7 @@ tests_check_cache_SOURCES = tests/check_cache.c tests/child.h $(fixture)
 tests_check_cache_no_evict_SOURCES = tests/check_cache_no_evict.c tests/child.h $(fixture)
 tests_check_capture_SOURCES = tests/check_capture.c tests/check_main.h
 tests_check_chunk_SOURCES = tests/check_chunk.c tests/child.h $(fixture)
+tests_check_chunk_slots_SOURCES = tests/check_chunk_slots.c $(fixture)
 tests_check_clock_SOURCES = tests/check_clock.c tests/child.h $(fixture)
 tests_check_completion_SOURCES = tests/check_completion.c $(fakes)
 rig = tests/conn_rig.c tests/conn_rig.h tests/fake_provider.c tests/fake_provider.h $(fixture)
@@ -75,11 +80,19 @@ tests_check_key_SOURCES = tests/check_key.c $(fixture)
 tests_check_lock_SOURCES = tests/check_lock.c tests/child.h $(fixture)
 tests_check_log_SOURCES = tests/check_log.c $(fixture)
 tests_check_machine_SOURCES = tests/check_machine.c tests/check_main.h
-tests_check_object_SOURCES = tests/check_object.c $(fixture)
+tests_check_object_SOURCES = tests/check_object.c tests/child.h $(fixture)
 tests_check_options_SOURCES = tests/check_options.c $(fixture)
 tests_check_owner_SOURCES = tests/check_owner.c tests/child.h tests/owner_board.h $(fixture)
 tests_check_owner_death_SOURCES = tests/check_owner_death.c tests/child.h tests/owner_board.h $(fixture)
 tests_check_pin_SOURCES = tests/check_pin.c tests/child.h $(fixture)
+# Of bench/policy: see bench/local.mk.
+tests_check_policy_SOURCES = tests/check_policy.c tests/check_main.h $(policy_parts)
+tests_check_policy_CPPFLAGS = $(policy_flags)
+tests_check_policy_trace_SOURCES = tests/check_policy_trace.c tests/check_main.h $(policy_parts)
+tests_check_policy_trace_CPPFLAGS = $(policy_flags)
+tests_check_policy_afpa_SOURCES = tests/check_policy_afpa.c tests/check_main.h $(policy_parts) $(policy_side)
+tests_check_policy_afpa_CPPFLAGS = $(policy_flags)
+tests_check_policy_afpa_LDFLAGS = $(AM_LDFLAGS) $(policy_wraps)
 tests_check_request_SOURCES = tests/check_request.c tests/check_main.h
 tests_check_response_SOURCES = tests/check_response.c $(fixture)
 tests_check_segment_SOURCES = tests/check_segment.c $(fixture)
@@ -137,10 +150,10 @@ check_PROGRAMS += tests/hold
 tests_hold_SOURCES = tests/hold.c
 
 # What a script says about its cases, `cases: N passed, N failed, N skipped`, is summed up by tests/summary.
-TESTS += tests/guards tests/run-tool tests/run-server
+TESTS += tests/guards tests/run-policy tests/run-tool tests/run-server
 AM_TESTS_ENVIRONMENT = \
 	AFPA_BUILDDIR='$(abs_builddir)'; export AFPA_BUILDDIR; \
 	AFPA_SRCDIR='$(abs_srcdir)'; export AFPA_SRCDIR; \
 	PYTHON3='$(PYTHON3)'; export PYTHON3;
-EXTRA_DIST += tests/guards tests/run-pytest tests/run-tool tests/run-server tests/summary tests/server tests/tool tests/fuzz/corpus tests/fuzz/conn.dict
+EXTRA_DIST += tests/guards tests/run-policy tests/run-pytest tests/run-tool tests/run-server tests/summary tests/server tests/tool tests/fuzz/corpus tests/fuzz/conn.dict
 CLEANFILES += tests/server.xml tests/tool.xml
