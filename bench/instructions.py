@@ -1,1 +1,2 @@
 KIND = 'instructions'
+def measure_work(*a): pass

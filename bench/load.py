@@ -25,9 +25,9 @@ function done(summary, latency, requests)
         seen = seen + (thread:get("seen") or 0)
     end
     local e = summary.errors
-    io.write(string.format('\\nRESULT {"replies": %%d, "seconds": %%.6f, "bytes": %%d, "errors": %%d, "wrong": %%d, "seen": %%d, ' ..
+    io.write(string.format('\\nRESULT {"replies": %%d, "seconds": %%.6f, "bytes": %%d, "broken": %%d, "bad": %%d, "wrong": %%d, "seen": %%d, ' ..
         '"p50_us": %%.1f, "p99_us": %%.1f, "p999_us": %%.1f}\\n', summary.requests, summary.duration / 1e6, summary.bytes,
-        e.connect + e.read + e.write + e.timeout + e.status, wrong, seen,
+        e.connect + e.read + e.write + e.timeout, e.status, wrong, seen,
         latency:percentile(50), latency:percentile(99), latency:percentile(99.9)))
 end
 """

@@ -63,7 +63,7 @@ def system_calls(server, load):
                               stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
     try:
         wait_attached(server.pids(), strace.pid)
-        replies = load.run(SYSCALL_SECONDS)["replies"]
+        replies = load.run(SYSCALL_SECONDS + load.connections / 1000)["replies"]
     finally:
         strace.send_signal(signal.SIGINT)
         strace.wait(20)

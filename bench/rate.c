@@ -206,6 +206,20 @@ static void targets_read(const char *path)
     }
 }
 
+/* Requests that were not answered in the end count with the time they have waited, which is less than the truth. */
+static size_t waiting_add(size_t sent, size_t wanted, int64_t begin, double rate)
+{
+    size_t known = done;
+    int64_t end = now();
+
+    for (size_t i = 0; i < count; i++)
+        if (connections[i].due)
+            times[known++] = (double)(end - connections[i].due) / 1000;
+    for (; sent < wanted; sent++)
+        times[known++] = (double)(end - begin - (int64_t)((double)sent * NS / rate)) / 1000;
+    return known;
+}
+
 static int by_value(const void *a, const void *b)
 {
     double x = *(const double *)a, y = *(const double *)b;
@@ -213,16 +227,16 @@ static int by_value(const void *a, const void *b)
     return x < y ? -1 : x > y;
 }
 
-static double percentile(double share)
+static double percentile(size_t known, double share)
 {
-    size_t at = (size_t)((double)done * share);
+    size_t at = (size_t)((double)known * share);
 
-    return done == 0 ? 0 : times[at < done ? at : done - 1];
+    return known == 0 ? 0 : times[at < known ? at : known - 1];
 }
 
 static void run(double rate, double seconds)
 {
-    size_t wanted = (size_t)(rate * seconds), sent = 0;
+    size_t wanted = (size_t)(rate * seconds), sent = 0, known;
     int64_t begin = now() + 10000000, end, last;
 
     times = calloc(wanted + 1, sizeof(*times));
@@ -239,11 +253,12 @@ static void run(double rate, double seconds)
         wait_for_events(sent < wanted && idle_count > 0 ? due : end);
     }
     last = now();
-    qsort(times, done, sizeof(*times), by_value);
+    known = waiting_add(sent, wanted, begin, rate);
+    qsort(times, known, sizeof(*times), by_value);
     printf("{\"wanted\": %zu, \"replies\": %zu, \"seconds\": %.4f, \"not_200\": %zu, \"broken\": %zu, \"p50_us\": %.1f, "
            "\"p99_us\": %.1f, \"p999_us\": %.1f, \"max_us\": %.1f}\n",
-           wanted, done, (double)(last - begin) / NS, wrong, broken, percentile(0.5), percentile(0.99), percentile(0.999),
-           percentile(1));
+           wanted, done, (double)(last - begin) / NS, wrong, broken, percentile(known, 0.5), percentile(known, 0.99),
+           percentile(known, 0.999), percentile(known, 1));
 }
 
 int main(int argc, char **argv)

@@ -181,7 +181,7 @@ def one_by_one(session, kinds, works, data, output):
             if work.kind == module.KIND and not (session.options.resume and not missing_cells(data, kinds, work)):
                 say(f"{work.name}: {work.title}")
                 try:
-                    module.measure(session, kinds, work, data)
+                    module.measure_work(session, kinds, work, data)
                 finally:
                     session.close([])
                 results.write(output, data)

@@ -3,6 +3,7 @@
 that stay as long as the client likes, the same files."""
 import os
 import resource
+import shutil
 import subprocess
 from dataclasses import dataclass
 from pathlib import Path
@@ -49,6 +50,9 @@ class Bench(Child):
         self.site = site
         self.zone = Zone(f"{site.memory}m") if self.ours else None
         (self.dir / "tmp").mkdir()
+        if ROOT:  # some servers write their files as the user they work as
+            shutil.chown(self.dir, USER)
+            shutil.chown(self.dir / "tmp", USER)
 
     # ---- what a server says of itself ----
 

@@ -44,7 +44,6 @@ class Lighttpd(Bench):
                            user=f'server.username = "{USER}"\nserver.groupname = "{USER}"' if ROOT else "")
 
     def prepare(self):
-        self.write("error.log", "")
         self.write("server.conf", self.config())
 
     def command(self):

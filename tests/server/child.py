@@ -70,7 +70,7 @@ class Child:
     def start(self):
         self.launch()
         up = eventually(lambda: self.process.poll() is not None or self._listens(), 15, 0.02)
-        if not up or self.process.poll() is not None or not eventually(self.ready, 5, 0.02):
+        if not up or self.process.poll() is not None or not eventually(self.ready, 15, 0.02):
             self.stop()
             raise StartFailed(f"{self.name} did not start:\n{self.said()}")
         return self
