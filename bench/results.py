@@ -27,8 +27,7 @@ def date():
 
 
 def new():
-    return {"schema": SCHEMA, "date": date(), "machine": machine(), "runs": [], "servers": {}, "works": {}, "cells": {},
-            "instructions": {}, "profiles": {}}
+    return {"schema": SCHEMA, "date": date(), "machine": machine(), "runs": [], "servers": {}, "works": {}, "cells": {}, "profiles": {}}
 
 
 def read(path):

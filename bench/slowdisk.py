@@ -69,17 +69,9 @@ def why_not():
 def measure_one(server, work, options, hot, cpus):
     """Rounds of hot requests, alone and beside the scan in turn."""
     global cold_next
-    warm = Load(server.url(), server.dir, 16, list=hot, check=True, cpus=cpus)
-    seen = 0
-    for _ in range(60):
-        result = warm.run(0.5)
-        if result["wrong"] or result["bad"]:
-            raise LoadFailed(f"{result['wrong'] + result['bad']} replies other than 200")
-        seen += result["seen"]
-        if seen >= 4 * HOT_FILES:
-            break
     rounds = {"quiet": [], "scan": []}
     for _ in range(options.rounds if options.rounds < 4 else 3):
+        warm(server, hot, cpus)
         rounds["quiet"].append(hot_round(server, work, hot, cpus))
         cold = Load(server.url(), server.dir, SCANNERS, pattern="/cold/%d.bin", start=cold_next, cpus=cpus, nice=10)
         process = cold.begin()
@@ -93,6 +85,19 @@ def measure_one(server, work, options, hot, cpus):
     cell = results.sum_up(rounds["scan"])
     cell.update(quiet=results.sum_up(rounds["quiet"]), memory=measure.memory(server), cold_s=results.spread([r["cold_s"] for r in rounds["scan"]]))
     return cell
+
+
+def warm(server, hot, cpus):
+    """Has the hot files in memory, what came before done, and the server at rest."""
+    load, seen = Load(server.url(), server.dir, 16, list=hot, check=True, cpus=cpus), 0
+    for _ in range(60):
+        result = load.run(0.5)
+        if result["wrong"] or result["bad"]:
+            raise LoadFailed(f"{result['wrong'] + result['bad']} replies other than 200")
+        seen += result["seen"]
+        if seen >= 8 * HOT_FILES and result["seen"] >= HOT_FILES:
+            return
+    raise LoadFailed(f"only {seen} hot files in 30 s")
 
 
 def hot_round(server, work, hot, cpus):

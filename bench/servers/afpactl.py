@@ -21,7 +21,7 @@ class Serve(Bench):
         if not self.zone.path.exists():
             self.zone.ctl("create", self.zone.name, self.zone.size)
 
-    def command(self):
+    def words(self):
         return [AFPACTL, "-z", str(self.zone.path), "serve", "-j", "1", "-p", str(self.port), str(self.site.root)]
 
 

@@ -42,11 +42,15 @@ class Bench(Child):
     programs = ()      # one of these has to be there
     tls = False        # can it
     by_origin = False  # has no files of its own
+    forks = False      # serves in a process below the first
     only = None        # work that it is measured for, if not all
     cannot = {}        # work → why not
+    single = ()        # words with which it is one process
 
-    def __init__(self, site):
+    def __init__(self, site, wrap=(), alone=False):
+        """wrap: words before the command; alone: as one process."""
         super().__init__(self.name)
+        self.wrap, self.alone = list(wrap), alone
         self.site = site
         self.zone = Zone(f"{site.memory}m") if self.ours else None
         (self.dir / "tmp").mkdir()
@@ -86,6 +90,13 @@ class Bench(Child):
     def before(self, work):
         """Called before each kind of work."""
 
+    def words(self):
+        """The command that starts it."""
+        raise NotImplementedError
+
+    def command(self):
+        return [*self.wrap, *self.words(), *(self.single if self.alone else ())]
+
     # ---- running ----
 
     def write(self, name, text):
@@ -112,6 +123,9 @@ class Bench(Child):
         super().close()
         if self.zone:
             self.zone.remove()
+
+    def ready(self):
+        return self.alone or not self.forks or bool(self.workers())
 
     def pids(self):
         """The process and all below it."""

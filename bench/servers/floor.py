@@ -13,6 +13,7 @@ class Floor(Bench):
     note = "a bare epoll loop with a canned reply: the least that HTTP over sockets can take"
     cannot = {
         "304": "a canned reply has no conditions",
+        "instructions": "not counted: does nothing in user space that could be",
         "cold-start": "has no files",
         "slow-disk": "has no files",
     }
@@ -23,7 +24,7 @@ class Floor(Bench):
     def absent(cls):
         return "" if (BUILD / "bench" / "floor").exists() else "bench/floor has not been built (make bench/floor)"
 
-    def command(self):
+    def words(self):
         return [BUILD / "bench" / "floor", str(self.port), str(self.size), *["sendfile"] * (self.size >= BY_REFERENCE),
                 *["close"] * self.closes]
 

@@ -50,7 +50,7 @@ class H2o(Bench):
     def prepare(self):
         self.write("server.conf", self.config())
 
-    def command(self):
+    def words(self):
         return [find("h2o"), "-c", self.dir / "server.conf"]
 
 

@@ -53,13 +53,10 @@ class Httpd(Bench):
     title = "Apache httpd, stock"
     note = "EnableMMAP on, EnableSendfile off, as is the default"
     packages, programs = ("apache2-bin",), ("apache2", "httpd")
-    tls = True
+    tls = forks = True
+    more = ""  # configuration of whoever makes one
     modules = ()
     lines = ""
-
-    def __init__(self, site, more=""):
-        super().__init__(site)
-        self.more = more
 
     @classmethod
     def absent(cls):
@@ -89,11 +86,8 @@ class Httpd(Bench):
         self.write("mime.types", "application/octet-stream bin\n")
         self.write("server.conf", self.config())
 
-    def ready(self):
-        return self.workers()
-
-    def command(self, *more):
-        return [find(*self.programs), "-f", self.dir / "server.conf", *(more or ("-D", "FOREGROUND"))]
+    def words(self):
+        return [find(*self.programs), "-f", self.dir / "server.conf", "-X" if self.alone else "-DFOREGROUND"]
 
 
 class Sendfile(Httpd):
@@ -134,7 +128,7 @@ class Pipeline(Httpd):
 
     def prepare(self):
         super().prepare()
-        run = subprocess.run(self.command("-t"), capture_output=True, text=True, timeout=20)
+        run = subprocess.run([*self.words(), "-t"], capture_output=True, text=True, timeout=20)
         if run.returncode != 0:
             said = (run.stdout + run.stderr).splitlines() or ["?"]
             wrong = [line for line in said if "Invalid command" in line] or said

@@ -46,7 +46,7 @@ class Lighttpd(Bench):
     def prepare(self):
         self.write("server.conf", self.config())
 
-    def command(self):
+    def words(self):
         return [find("lighttpd"), "-D", "-f", self.dir / "server.conf"]
 
 

@@ -45,13 +45,11 @@ class Nginx(Bench):
     title = "nginx, stock"
     note = "sendfile on; tcp_nopush on"
     packages, programs = ("nginx",), ("nginx",)
-    tls = True
+    tls = forks = True
+    single = ("-g", "master_process off;")
+    more = ""  # configuration of whoever makes one
     sendfile = "on"
     http = ""
-
-    def __init__(self, site, more=""):
-        super().__init__(site)
-        self.more = more
 
     @classmethod
     def absent(cls):
@@ -74,10 +72,7 @@ class Nginx(Bench):
     def prepare(self):
         self.write("server.conf", self.config())
 
-    def ready(self):
-        return self.workers()
-
-    def command(self):
+    def words(self):
         return [find("nginx"), "-p", self.dir, "-c", self.dir / "server.conf", "-e", self.dir / "error.log"]
 
 

@@ -58,7 +58,7 @@ class TrafficServer(Bench):
                      "strategies.yaml", "splitdns.config", "socks.config"):
             self.write(f"etc/{name}", "")
 
-    def command(self):
+    def words(self):
         return [find("traffic_server"), f"--run-root={self.dir}/runroot.yaml"]
 
 

@@ -14,7 +14,7 @@ class Varnish(Bench):
     name = "varnish"
     title = "Varnish"
     note = "malloc storage, ttl of a day; no log is written, but its shared memory log is always on"
-    peer = by_origin = True
+    peer = by_origin = forks = True
     packages, programs = ("varnish", "gcc"), ("varnishd",)
 
     @classmethod
@@ -27,10 +27,7 @@ class Varnish(Bench):
     def prepare(self):
         self.write("default.vcl", self.config())
 
-    def ready(self):
-        return self.workers()
-
-    def command(self):
+    def words(self):
         return [find("varnishd"), "-F", "-j", "none", "-a", f"127.0.0.1:{self.port}", "-T", "none", "-f", self.dir / "default.vcl", "-n", self.dir / "work",
                 "-s", f"malloc,{self.site.memory}m", "-p", "thread_pools=1", "-p", "thread_pool_min=64", "-p", "thread_pool_max=2500",
                 "-p", "timeout_idle=600", "-p", "listen_depth=4096"]
