@@ -6,6 +6,7 @@ import shutil
 import subprocess
 
 from child import StartFailed
+from wire import fetch, get
 
 from bench import measure
 from bench.load import Load, LoadFailed
@@ -16,6 +17,7 @@ FEW, MANY = 0.7, 3.0  # seconds; callgrind makes a server some fifty times slowe
 CACHE_MB = 64
 SERVERS = ("serve", "nginx-afpa-fast", "nginx-afpa", "nginx", "nginx-ofc", "httpd-afpa-fast", "httpd-afpa", "httpd")
 TOP = 12
+START_SECONDS = 60  # until the first reply
 
 
 def counted(kind, site, work, seconds, cpus):
@@ -26,6 +28,7 @@ def counted(kind, site, work, seconds, cpus):
         out = server.write("callgrind.out", "")
         out.chmod(0o666)  # written as the user that the server has become
         server.start()
+        fetch(server.port, get(work.target), START_SECONDS)
         replies = Load(server.url(work.target), server.dir, work.connections, target=work.target, cpus=cpus).run(seconds)["replies"]
         server.stop()
         total = re.search(r"^totals: (\d+)", out.read_text(errors="replace"), re.M)

@@ -26,7 +26,7 @@ def profile(server, load):
     run = subprocess.run(["perf", "report", "-i", out, "--stdio", "--no-children", "-s", "sym,dso", "-F", "overhead,sym,dso"],
                          capture_output=True, text=True, timeout=120)
     rows = re.findall(r"^ *([\d.]+)% +\[(.)\] (\S+) +(\S+)", run.stdout, re.M)
-    return [[float(share), name, "kernel" if kind == "k" else where] for share, kind, name, where in rows][:TOP]
+    return sorted(([float(share), name, "kernel" if kind == "k" else where] for share, kind, name, where in rows), reverse=True)[:TOP]
 
 
 def run(session, wanted, data):
