@@ -63,6 +63,17 @@ def test_files(serving):
     assert fetch(serving.port, get("/sub/a%20b.txt?x=/../y")).body == b"blank\n", "expected the decoded path, without the query"
 
 
+def test_client_that_goes(serving):
+    """In the middle of a reply that is sent by reference: a signal would end the server."""
+    fetch(serving.port, get("/large.bin"))
+    for _ in range(20):
+        with Wire(serving.port, rcvbuf=4096) as wire:
+            wire.send(get("/large.bin"))
+            wire.sock.recv(1000)
+            wire.close(reset=True)
+    assert fetch(serving.port, get("/large.bin")).body == content("large.bin"), "expected it to serve on"
+
+
 def test_types(serving):
     for name, kind in (("small.html", "text/html"), ("empty.txt", "text/plain"), ("chunk.bin", "application/octet-stream")):
         assert fetch(serving.port, get("/" + name)).header("Content-Type") == kind, f"expected the type of {name}"
