@@ -9,7 +9,7 @@ from bench import measure, results
 from bench.load import Load, LoadFailed, bytes_received
 
 KIND = "cold-start"
-SECONDS = {True: 3, False: 6}  # quick, or not
+SECONDS = {True: 3, False: 4}  # quick, or not
 WINDOW = 0.2      # seconds over which a rate is taken
 STEADY = 0.95
 ROUNDS = 3
@@ -44,7 +44,7 @@ def measure_one(server, session, cpus):
         samples = bytes_received(process, SECONDS[session.options.quick])
     finally:
         result = Load.end(process, 0.01)
-    if result["bad"] or result["broken"]:
+    if result["bad"] or result["broken"] or not result["replies"]:
         raise LoadFailed(f"{result['bad']} replies other than 200, {result['broken']} requests without a reply")
     started = next((i for i, sample in enumerate(samples) if sample[1] > samples[0][1] + 100000), 0)
     samples = [(at - samples[started][0], count) for at, count in samples[max(started - 1, 0):]]

@@ -131,6 +131,7 @@ int main(int argc, char **argv)
         return 2;
     }
     prctl(PR_SET_PDEATHSIG, SIGTERM);
+    signal(SIGPIPE, SIG_IGN); /* sendfile has no MSG_NOSIGNAL */
     for (int i = 3; i < argc; i++) {
         by_file |= strcmp(argv[i], "sendfile") == 0;
         close_after |= strcmp(argv[i], "close") == 0;

@@ -30,6 +30,8 @@ def counted(kind, site, work, seconds, cpus):
         server.start()
         fetch(server.port, get(work.target), START_SECONDS)
         replies = Load(server.url(work.target), server.dir, work.connections, target=work.target, cpus=cpus).run(seconds)["replies"]
+        if not replies:
+            raise LoadFailed("no reply at all")
         server.stop()
         total = re.search(r"^totals: (\d+)", out.read_text(errors="replace"), re.M)
         if not total:

@@ -65,6 +65,8 @@ class Matrix:
 
     def right(self, work, result):
         """Raises unless the replies are what was asked for, by what can be seen of them without slowing wrk."""
+        if not result["replies"]:
+            raise LoadFailed("no reply at all")
         if result["bad"] or result["wrong"] or result["broken"] > BROKEN_MOST * result["replies"]:
             raise LoadFailed(f"{result['broken']} requests without a reply, {result['bad'] + result['wrong']} replies other than 200, "
                              f"of {result['replies']}")
@@ -74,7 +76,7 @@ class Matrix:
 
     def warm(self, server, work, headers):
         """Requests of the kind to come; of the mix every file, and every reply's status is looked at."""
-        self.right(work, self.load(server, work, headers).run(WARM_SECONDS))
+        self.right(work, self.load(server, work, headers).run(WARM_SECONDS + work.connections / 1000))
         if work.mix and server.name != "floor":
             load = self.load(server, work, headers, check=True)
             load.list = self.files.list
@@ -87,21 +89,27 @@ class Matrix:
             if seen < wanted:
                 raise LoadFailed(f"only {seen} of {wanted} files in {MIX_WARM_SECONDS} s")
 
+    def seconds(self, work):
+        """Of a round: longer where connections take a while to be made."""
+        return self.options.seconds + work.connections / 2000
+
     def round(self, server, work, headers, number):
         before, hits = measure.cpu_seconds(server.pids()), self.hits(server)
         if work.kind == "rate":
-            result = constant_rate(server.port, work.connections, work.rate, self.options.seconds, self.files.one(work), self.cpus)
+            result = constant_rate(server.port, work.connections, work.rate, self.seconds(work), self.files.one(work), self.cpus)
             if result["not_200"] or result["broken"] or result["replies"] < result["wanted"]:
                 raise LoadFailed(f"{result['replies']} replies of {result['wanted']}, {result['not_200']} other than 200")
         else:
-            result = self.load(server, work, headers, number * 7919).run(self.options.seconds)
+            result = self.load(server, work, headers, number * 7919).run(self.seconds(work))
             self.right(work, result)
+        if server.process.poll() is not None:
+            raise LoadFailed(f"the server ended, status {server.process.returncode}")
         used = measure.cpu_between(before, measure.cpu_seconds(server.pids()), result["replies"])
         one = {"replies_s": result["replies"] / result["seconds"], **used, **{k: result[k] for k in ("p50_us", "p99_us", "p999_us")}}
         if work.kind != "rate" and result["broken"]:
             one["broken"] = result["broken"] / result["replies"]
         if hits:
-            one["hit_ratio"] = self.share_of_hits(server, hits, result["replies"])
+            one["hit_ratio"] = self.share_of_hits(server, work, hits, result["replies"])
         return {key: round(value, 3) for key, value in one.items()}
 
     def hits(self, server):
@@ -111,10 +119,10 @@ class Matrix:
         stat = server.zone.stat()
         return stat["fast_hits"], stat["pipeline_hits"]
 
-    def share_of_hits(self, server, before, replies):
-        """Of the replies, those that came the way this server is here for."""
-        after = self.hits(server)
-        return min((after[0] - before[0] if server.fast else after[0] + after[1] - before[0] - before[1]) / replies, 1)
+    def share_of_hits(self, server, work, before, replies):
+        """Of the replies, those that came from the cache the way this server is here for (TLS: the pipeline)."""
+        fast, pipeline = (b - a for a, b in zip(before, self.hits(server)))
+        return min((fast if server.fast and not work.tls else fast + pipeline) / replies, 1)
 
     # ---- the whole ----
 

@@ -67,6 +67,8 @@ def system_calls(server, load):
     finally:
         strace.send_signal(signal.SIGINT)
         strace.wait(20)
+    if not replies:
+        return None
     rows = [line.split() for line in out.read_text().splitlines() if re.match(r"\s*[\d.]+\s", line)]
     calls = {row[-1]: int(row[3]) for row in rows if row[-1] != "total"}
     return {"total": round(sum(calls.values()) / replies, 3),

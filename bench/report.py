@@ -11,7 +11,7 @@ PROSE = Path(__file__).with_name("prose.md")
 WIDE = 8  # columns of a table, at most
 OURS = (("nginx-afpa-fast", None), ("httpd-afpa-fast", "httpd"))  # who is compared with whom: all, or those of that name
 MEMORY_WORK = ("size-1k", "mix", "size-10m")
-INTERLUDE = "<!-- made by bench/run --report from bench/results; texts are in bench/prose.md -->"
+MADE = "<!-- made by bench/run --report from bench/results; texts are in bench/prose.md -->"
 
 
 def prose():
@@ -80,19 +80,18 @@ class Page:
         for at in range(0, len(works), WIDE):
             part = works[at:at + WIDE]
             rows = [[self.title(server), *(self.cell(work, server, show) for work in part)]
-                    for server in self.servers() if any(cell_of(self.data, work, server) for work in works) or not self.only(server)]
+                    for server in self.servers() if not self.only(server)]
             self.add(table(["", *(self.data["works"][work]["title"] for work in part)], rows))
 
     def only(self, server):
         """Whether a server is there for some other work only."""
-        return all("measured for" in cells[server].get("absent", "") for cells in self.data["cells"].values() if server in cells) or \
-            any("measured for" in cells.get(server, {}).get("absent", "") for cells in self.data["cells"].values())
+        return any("measured for" in cells.get(server, {}).get("absent", "") for cells in self.data["cells"].values())
 
     # ---- the parts ----
 
     def head(self):
         machine, runs = self.data["machine"], self.data["runs"]
-        self.add("# Benchmarks", INTERLUDE, self.prose.get("intro", ""))
+        self.add("# Benchmarks", MADE, self.prose.get("intro", ""))
         rows = [["date", self.data["date"]], ["machine", f"{machine['processors']} {'virtual ' * machine['virtual']}processors, {machine['processor']}, "
                                               f"{machine['memory_mb'] / 1024:.0f} GB"], ["system", f"{machine['system']}, Linux {machine['kernel']}"],
                 ["load", runs[-1]["load"] + "; bench/rate"], ["rounds", f"{runs[-1]['rounds']} of {runs[-1]['seconds']} s for each cell"],
@@ -181,7 +180,8 @@ class Page:
         lines = []
         for work, cells in self.data["cells"].items():
             for ours, against in OURS:
-                mine = cell_of(self.data, work, ours) or cell_of(self.data, work, ours.removesuffix("-fast"))
+                ours = ours if cell_of(self.data, work, ours) else ours.removesuffix("-fast")
+                mine = cell_of(self.data, work, ours)
                 for server in cells:
                     if mine and self.is_ahead(mine, work, server, against):
                         lines.append(self.ahead_line(mine, work, ours, server))

@@ -16,6 +16,8 @@ from bench.servers.base import Site
 
 KIND = "slow-disk"
 DELAY_MS = 20
+ROUNDS = {True: 1, False: 3}   # quick, or not
+HOT_SECONDS = {True: 1, False: 2}
 HOT_FILES = 256         # of 16 KB
 SCANNERS = 16           # connections that ask for cold files, of 64 KB
 GROUP_MB, CACHE_MB = 256, 64
@@ -70,13 +72,13 @@ def measure_one(server, work, options, hot, cpus):
     """Rounds of hot requests, alone and beside the scan in turn."""
     global cold_next
     rounds = {"quiet": [], "scan": []}
-    for _ in range(options.rounds if options.rounds < 4 else 3):
+    for _ in range(min(options.rounds, ROUNDS[options.quick])):
         warm(server, hot, cpus)
-        rounds["quiet"].append(hot_round(server, work, hot, cpus))
+        rounds["quiet"].append(hot_round(server, work, hot, cpus, HOT_SECONDS[options.quick]))
         cold = Load(server.url(), server.dir, SCANNERS, pattern="/cold/%d.bin", start=cold_next, cpus=cpus, nice=10)
         process = cold.begin()
         try:
-            one = hot_round(server, work, hot, cpus)
+            one = hot_round(server, work, hot, cpus, HOT_SECONDS[options.quick])
         finally:
             scanned = Load.end(process, 0.05)
         cold_next += 2 * scanned["replies"] + 1000
@@ -100,8 +102,8 @@ def warm(server, hot, cpus):
     raise LoadFailed(f"only {seen} hot files in 30 s")
 
 
-def hot_round(server, work, hot, cpus):
-    result = constant_rate(server.port, work.connections, work.rate, 2, hot, cpus)
+def hot_round(server, work, hot, cpus, seconds):
+    result = constant_rate(server.port, work.connections, work.rate, seconds, hot, cpus)
     if result["not_200"]:
         raise LoadFailed(f"{result['not_200']} replies other than 200")
     return {"replies_s": result["replies"] / result["seconds"], "answered": result["replies"] / result["wanted"],
