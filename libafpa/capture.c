@@ -106,11 +106,27 @@ static bool on_expires(capture_t *c, const line_t *line)
     return true;
 }
 
-/* Connection, and Keep-Alive right behind it, are one place. */
+/* Where httpd says how long the connection is kept, if it is asked: before Content-Type, which it adds last. */
+static void connection_here(capture_t *c, bool not_modified)
+{
+    if (!c->has_connection)
+        c->block->part[0].connection = offset_in(c, 0);
+    if (!c->has_connection || not_modified)
+        c->block->part[1].connection = offset_in(c, 1);
+    c->has_connection = true;
+}
+
+/* Connection, and Keep-Alive right behind it, are one place; httpd has them the other way round, and they are left out. */
 static bool on_connection(capture_t *c, const line_t *line)
 {
     bool more = text_is(line->name, "Keep-Alive");
 
+    if (c->terms->answers_keep_alive) {
+        if (!more && !text_is(line->value, "keep-alive"))
+            return refuse(c, "the connection was not kept alive");
+        connection_here(c, false);
+        return true;
+    }
     if (more ? !c->in_connection : c->has_connection || !text_is(line->value, "keep-alive"))
         return refuse(c, "the connection was not kept alive");
     c->has_connection = true;
@@ -137,10 +153,13 @@ static bool on_length(capture_t *c, const line_t *line)
     return true;
 }
 
-static void on_etag(capture_t *c, const line_t *line)
+static bool on_etag(capture_t *c, const line_t *line)
 {
+    if (c->terms->strong_etag && line->value.length > 0 && *line->value.at == 'W')
+        return refuse(c, "the file has changed just now");
     c->block->etag = offset_in(c, 0) + (uint32_t)(line->value.at - line->at);
     c->block->etag_length = (uint32_t)line->value.length;
+    return true;
 }
 
 static bool refused_field(capture_t *c, const line_t *line)
@@ -181,13 +200,19 @@ static bool on_line(capture_t *c, const line_t *line)
         return false;
     if (text_is(line->name, "Content-Length") && !on_length(c, line))
         return false;
-    if (text_is(line->name, "ETag"))
-        on_etag(c, line);
+    if (text_is(line->name, "ETag") && !on_etag(c, line))
+        return false;
     if (text_is(line->name, "Last-Modified") && !afpa_http_date_parse(line->value.at, line->value.length, &c->block->last_modified))
         return refuse(c, "Last-Modified is no date");
     if (connection && !on_connection(c, line))
         return false;
     c->in_connection = connection;
+    if (c->terms->answers_keep_alive) {
+        if (connection)
+            return true;
+        if (text_is(line->name, "Content-Type"))
+            connection_here(c, false);
+    }
     put(c, 0, line);
     if (!is_dropped(c, line))
         put(c, 1, line);
@@ -224,6 +249,8 @@ static bool lines(capture_t *c, const char *at, const char *end)
             return refuse(c, "the header is not in its usual form");
         else if (!on_line(c, &line))
             return false;
+    if (c->terms->answers_keep_alive)
+        connection_here(c, true);
     put(c, 0, &empty);
     put(c, 1, &empty);
     return true;
@@ -252,6 +279,7 @@ size_t afpa__capture(const char *header, size_t length, uint64_t size, const afp
                                       .tag = terms->tag,
                                       .since = (uint8_t)terms->since,
                                       .both = terms->both,
+                                      .answers_keep_alive = terms->answers_keep_alive,
                                       .size = size,
                                       .last_modified = INT64_MIN};
     *why = "the header is too long";

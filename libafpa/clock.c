@@ -22,6 +22,14 @@ uint64_t afpa__now_ms(void)
     return (uint64_t)ts.tv_sec * 1000 + (uint64_t)ts.tv_nsec / 1000000;
 }
 
+int64_t afpa__wall_seconds(void)
+{
+    struct timespec ts;
+
+    clock_gettime(CLOCK_REALTIME_COARSE, &ts);
+    return ts.tv_sec;
+}
+
 void afpa__clock_set(uint64_t (*clock)(void))
 {
     replacement = clock;

@@ -6,13 +6,13 @@
  * What happens while an action runs (completions are often inline) is noted in the record's fields and taken up when it returns,
  * so actions never nest.
  *
- * Requests are read one after the other out of what was received; replies gather in one buffer, which is flushed when there is
- * nothing more to read, when it is full, or before a payload that the send machine has.  While a flush is blocked nothing is
- * received, so a client that does not read cannot make the engine hold more than one receive.
+ * Requests are read one after the other out of what was received; replies gather in one buffer (reply.c), which is flushed when
+ * there is nothing more to read, when it is full, or when there is a payload too large to be copied.  While a flush is blocked
+ * nothing is received, so a client that does not read cannot make the engine hold more than one receive.
  *
  * Bytes that were received into the provider's memory are moved into memory of the connection's own if any are left when the
- * provider gets its memory back.  A request counts as answered, and its bytes as gone, when its reply is in the buffer; if the
- * send machine has its payload, when that has ended.
+ * provider gets its memory back.  A request counts as answered, and its bytes as gone, when its reply is in the buffer; if its
+ * payload is not, when that has been sent.
  */
 #include "config.h"
 
@@ -22,6 +22,7 @@
 #include "assert.h"
 #include "engine.h"
 #include "machine.h"
+#include "reply.h"
 
 typedef enum state {
 #define STATE(id, text) S_##id,
@@ -79,7 +80,7 @@ static void input_drop(afpa_conn_t *conn)
     conn->in_length = 0;
 }
 
-static void input_consume(afpa_conn_t *conn, size_t bytes)
+void afpa__conn_consume(afpa_conn_t *conn, size_t bytes)
 {
     conn->in += bytes;
     conn->in_length -= bytes;
@@ -108,117 +109,6 @@ static bool input_keep(afpa_conn_t *conn)
     return true;
 }
 
-/* ---- replies ---- */
-
-static bool out_room(afpa_conn_t *conn)
-{
-    if (!conn->out) {
-        conn->out = afpa__engine_out(conn->engine);
-        conn->out_length = conn->out_accepted = conn->out_completed = 0;
-    }
-    return conn->out && AFPA__OUT_SIZE - conn->out_length >= AFPA_RESPONSE_PRINT_MAX + AFPA__COPY_MAX;
-}
-
-static void tell(afpa_conn_t *conn, const afpa_request_t *request, unsigned status, uint64_t header, uint64_t body, bool cut)
-{
-    const afpa_reply_t reply = {.request = request, .tag = conn->tag, .status = status, .header = header, .body = body, .cut = cut};
-
-    if (conn->engine->setup.replied)
-        conn->engine->setup.replied(conn->setup.context, &reply);
-}
-
-static void on_send_cut(afpa_send_t *send);
-static void on_send_ended(afpa_send_t *send, afpa_send_outcome_t outcome);
-
-/* Hands the payload to a send machine, which starts after the flush. */
-static bool payload_prepare(afpa_conn_t *conn, afpa_response_t *response, uint64_t size)
-{
-    afpa_send_setup_t setup = {.ref = response->file,
-                               .bytes = size,
-                               .zerocopy = conn->engine->setup.zerocopy,
-                               .transport = conn->setup.transport,
-                               .executor = conn->engine->setup.executor,
-                               .cut = on_send_cut,
-                               .ended = on_send_ended,
-                               .context = conn};
-
-    conn->send = afpa__engine_send(conn->engine);
-    if (!conn->send)
-        return false;
-    afpa_send_init(conn->send, &setup);
-    response->file.cache = NULL; /* the machine's now */
-    return true;
-}
-
-/* Whether the connection lives on after the reply to this request. */
-static bool stays(afpa_conn_t *conn, const afpa_request_t *request)
-{
-    const afpa_limits_t *limits = &conn->limits;
-
-    conn->requests++;
-    return request->keep_alive && !conn->close_asked && limits->keep_alive_ms > 0 && conn->requests < limits->requests &&
-           (int64_t)(conn->engine->now - conn->setup.accepted_ms) < (int64_t)limits->lifetime_ms; /* clocks may differ by a tick */
-}
-
-/* Appends header and, if it is small, payload; the response is held. */
-static bool reply(afpa_conn_t *conn, const afpa_request_t *request, afpa_response_t *response, bool not_modified)
-{
-    uint64_t size = request->head || not_modified ? 0 : afpa_ref_identity(&response->file)->size;
-    char *out = conn->out->bytes + conn->out_length;
-    size_t header;
-
-    if (size > AFPA__COPY_MAX && !payload_prepare(conn, response, size))
-        return false;
-    conn->limits = *afpa_response_limits(response);
-    conn->tag = afpa_response_tag(response);
-    conn->last = !stays(conn, request);
-    header = afpa_response_print(response, not_modified, !conn->last, afpa__engine_date(conn->engine), out);
-    conn->out_length += header;
-    afpa_cache_count(conn->setup.cache, AFPA_COUNTER_FAST_HITS);
-    if (conn->send) {
-        conn->head = request->length;
-        conn->progress = 0;
-        return true;
-    }
-    if (size > 0) {
-        uint32_t length;
-
-        memcpy(out + header, afpa_response_payload(response, &length), size);
-        conn->out_length += size;
-    }
-    tell(conn, request, not_modified ? 304 : 200, header, size, false);
-    input_consume(conn, request->length);
-    return true;
-}
-
-/* Answers one request.  false: it is the host's, conn->why says for what. */
-static bool answer(afpa_conn_t *conn, const afpa_request_t *request)
-{
-    afpa_condition_t condition = AFPA_CONDITION_NONE;
-    afpa_response_t response;
-    afpa_status_t status = afpa_response_lookup(conn->setup.cache, conn->setup.server, request, &response);
-    bool answered = false;
-
-    if (status != AFPA_OK && status != AFPA_CHECK_DUE) {
-        conn->why = status == AFPA_STALE      ? AFPA_DECLINE_STALE
-                    : status == AFPA_DISABLED ? AFPA_DECLINE_DISABLED
-                                              : AFPA_DECLINE_NO_RESPONSE;
-        return false;
-    }
-    if (status == AFPA_CHECK_DUE)
-        afpa_response_check_later(&response, conn->engine->setup.executor);
-    if (request->if_none_match.at || request->if_modified_since.at) {
-        const afpa_validators_t validators = afpa_response_validators(&response);
-
-        condition = afpa_http_condition(request, &validators);
-    }
-    conn->why = condition == AFPA_CONDITION_UNCLEAR ? AFPA_DECLINE_CONDITION : AFPA_DECLINE_NO_SPACE;
-    if (condition != AFPA_CONDITION_UNCLEAR)
-        answered = reply(conn, request, &response, condition == AFPA_CONDITION_NOT_MODIFIED);
-    afpa_response_release(&response);
-    return answered;
-}
-
 /* ---- what the states do; each returns the next event ---- */
 
 static event_t do_parse(afpa_conn_t *conn)
@@ -228,12 +118,12 @@ static event_t do_parse(afpa_conn_t *conn)
         afpa_request_t *request = &conn->engine->request;
 
         conn->engine->requester = NULL;
-        if (!out_room(conn))
+        if (!afpa__reply_room(conn))
             return conn->out ? E_OUTPUT : E_BROKEN;
         if (conn->in_length > 0 && !conn->last)
             result = afpa_request_read(conn->in, conn->in_length, request, &conn->why);
-        if (result == AFPA_REQUEST_WHOLE && answer(conn, request)) {
-            if (!conn->send)
+        if (result == AFPA_REQUEST_WHOLE && afpa__reply_make(conn, request)) {
+            if (conn->head == 0)
                 continue;
             conn->engine->requester = conn;
             return E_OUTPUT;
@@ -251,19 +141,12 @@ static event_t after_reply(afpa_conn_t *conn, event_t goes_on)
     return conn->in_length > 0 ? E_UNREAD : E_LAST;
 }
 
-static void out_release(afpa_conn_t *conn)
-{
-    if (conn->out)
-        afpa__engine_out_free(conn->engine, conn->out);
-    conn->out = NULL;
-    conn->out_length = conn->out_accepted = conn->out_completed = 0;
-}
-
 static event_t do_flush(afpa_conn_t *conn)
 {
-    while (conn->out_accepted < conn->out_length) {
-        const afpa_piece_t piece = {
-            .data = conn->out->bytes + conn->out_accepted, .length = conn->out_length - conn->out_accepted, .last = !conn->send};
+    size_t length = afpa__reply_length(conn);
+
+    while (conn->out_accepted < length) {
+        const afpa_piece_t piece = afpa__reply_piece(conn);
         size_t accepted = 0;
         afpa_status_t status = afpa_transport_send(conn->setup.transport, &conn->sending, &piece, &accepted);
 
@@ -273,16 +156,18 @@ static event_t do_flush(afpa_conn_t *conn)
             return E_BROKEN;
         conn->out_accepted += accepted;
     }
-    if (conn->out_completed < conn->out_length)
+    if (conn->out_completed < length)
         return E_HELD;
-    out_release(conn);
+    if (conn->head > 0 && !conn->send)
+        afpa__reply_end(conn, length - conn->out_length, true);
+    afpa__reply_release(conn);
     return conn->send ? E_LARGE : after_reply(conn, conn->in_length > 0 ? E_FLUSHED : E_EMPTY);
 }
 
 /* The record waits without a buffer; its timer goes on if the head has begun to arrive. */
 static event_t do_wait(afpa_conn_t *conn)
 {
-    out_release(conn);
+    afpa__reply_release(conn);
     if (conn->close_asked && conn->in_length == 0)
         return E_CLOSE;
     if (conn->in_length == 0) {
@@ -320,20 +205,24 @@ static event_t do_closing(afpa_conn_t *conn)
     conn->disconnected = false;
     if (conn->send)
         afpa_send_abort(conn->send);
+    else if (conn->head > 0)
+        afpa__reply_end(conn, conn->out_accepted > conn->out_length ? conn->out_accepted - conn->out_length : 0, false);
     afpa_transport_disconnect(conn->setup.transport, &conn->closing, AFPA_DISCONNECT_CLOSE);
     return E_NONE;
 }
 
 /* The end for the engine; the record is recycled by who entered last. */
-static event_t do_gone(afpa_conn_t *conn)
+static event_t do_gone(afpa_conn_t *conn, event_t because)
 {
     char *kept = conn->kept;
 
-    out_release(conn);
+    afpa__reply_release(conn);
     afpa__timer_clear(conn);
     conn->kept = NULL;
     if (!conn->setup.transport) {
         conn->engine->setup.closed(conn->setup.context);
+    } else if (because == E_UNFINISHED) {
+        conn->engine->setup.unfinished(conn->setup.context, conn->setup.transport, conn->in, conn->in_length, conn->head_late);
     } else {
         afpa_cache_count(conn->setup.cache, conn->why);
         conn->engine->setup.handover(conn->setup.context, conn->setup.transport, conn->in, conn->in_length, conn->why);
@@ -342,7 +231,7 @@ static event_t do_gone(afpa_conn_t *conn)
     return E_NONE;
 }
 
-static event_t enter(afpa_conn_t *conn)
+static event_t enter(afpa_conn_t *conn, event_t because)
 {
     switch (conn->state) {
     case S_WAIT:
@@ -361,7 +250,7 @@ static event_t enter(afpa_conn_t *conn)
     case S_CLOSING:
         return do_closing(conn);
     default:
-        return do_gone(conn);
+        return do_gone(conn, because);
     }
 }
 
@@ -371,19 +260,19 @@ static event_t enter(afpa_conn_t *conn)
 static event_t payload_end(afpa_conn_t *conn)
 {
     bool done = conn->outcome == AFPA_SEND_DONE;
-    afpa_request_t *request = &conn->engine->request;
-    afpa_counter_t why;
 
     conn->ended = false;
-    if (conn->engine->requester == conn || afpa_request_read(conn->in, conn->in_length, request, &why) == AFPA_REQUEST_WHOLE)
-        tell(conn, request, 200, 0, conn->send->walk.offset, !done);
-    if (!done)
-        afpa_cache_count(conn->setup.cache, AFPA_COUNTER_CUT);
-    conn->engine->requester = NULL;
+    afpa__reply_end(conn, conn->send->walk.offset, done);
     afpa__engine_send_free(conn->engine, conn->send);
     conn->send = NULL;
-    input_consume(conn, conn->head);
     return done ? after_reply(conn, E_SENT) : E_CUT;
+}
+
+/* In the middle of a head some hosts have their own end. */
+static event_t ended(afpa_conn_t *conn, event_t how)
+{
+    conn->head_late = how == E_TIMEOUT;
+    return conn->state == S_WAIT && conn->in_length > 0 && conn->engine->setup.unfinished ? E_UNFINISHED : how;
 }
 
 /* What happened while an action ran. */
@@ -401,7 +290,7 @@ static event_t arrived(afpa_conn_t *conn)
     }
     if (conn->timed_out) {
         conn->timed_out = false;
-        return E_TIMEOUT;
+        return ended(conn, E_TIMEOUT);
     }
     if (conn->state == S_CLOSING && conn->disconnected && !conn->send && !conn->receiving) {
         conn->setup.transport = NULL;
@@ -420,7 +309,7 @@ static void dispatch(afpa_conn_t *conn, event_t event)
 
         if (waiting == E_NONE)
             break;
-        event = afpa__machine_transit(&machine, &conn->state, waiting) ? enter(conn) : E_NONE;
+        event = afpa__machine_transit(&machine, &conn->state, waiting) ? enter(conn, waiting) : E_NONE;
     }
     conn->running = false;
 }
@@ -468,7 +357,7 @@ static void on_received(afpa_io_t *io, afpa_status_t status, size_t bytes)
     if (conn->state == S_CLOSING)
         dispatch(conn, E_NONE);
     else
-        dispatch(conn, status == AFPA_OK ? E_BYTES : status == AFPA_CLOSED ? E_EOF : E_BROKEN);
+        dispatch(conn, status == AFPA_OK ? E_BYTES : ended(conn, status == AFPA_CLOSED ? E_EOF : E_BROKEN));
     if (conn->state < S_LINGER && !conn->kept && !input_keep(conn))
         dispatch(conn, E_BROKEN);
     pump(conn);
@@ -481,7 +370,7 @@ static void on_sent(afpa_io_t *io, afpa_status_t status, size_t bytes)
     conn->out_completed += bytes;
     if (conn->running)
         return; /* within the flush, which looks */
-    conn->completed = conn->out_completed == conn->out_length;
+    conn->completed = conn->out_completed == afpa__reply_length(conn);
     dispatch(conn, E_NONE);
     pump(conn);
 }
@@ -505,14 +394,14 @@ static void on_closed(afpa_io_t *io, afpa_status_t status, size_t bytes)
     pump(conn);
 }
 
-static void on_send_cut(afpa_send_t *send)
+void afpa__conn_send_cut(afpa_send_t *send)
 {
     afpa_conn_t *conn = afpa_send_context(send);
 
     afpa_transport_disconnect(conn->setup.transport, NULL, AFPA_DISCONNECT_RELEASE);
 }
 
-static void on_send_ended(afpa_send_t *send, afpa_send_outcome_t outcome)
+void afpa__conn_send_ended(afpa_send_t *send, afpa_send_outcome_t outcome)
 {
     afpa_conn_t *conn = afpa_send_context(send);
 
@@ -565,9 +454,14 @@ bool afpa_conn_idle(const afpa_conn_t *conn)
     return conn->state == S_WAIT && conn->in_length == 0;
 }
 
-void afpa_conn_close(afpa_conn_t *conn)
+void afpa_conn_finish(afpa_conn_t *conn)
 {
     conn->close_asked = true;
+}
+
+void afpa_conn_close(afpa_conn_t *conn)
+{
+    afpa_conn_finish(conn);
     if (afpa_conn_idle(conn)) {
         dispatch(conn, E_CLOSE);
         pump(conn);

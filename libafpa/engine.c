@@ -79,10 +79,14 @@ afpa__out_t *afpa__engine_out(afpa_engine_t *engine)
 {
     afpa__out_t *out = engine->free_outs;
 
-    if (!out)
-        return malloc(sizeof(*out));
-    engine->free_outs = out->next;
-    engine->outs--;
+    if (out) {
+        engine->free_outs = out->next;
+        engine->outs--;
+    } else {
+        out = malloc(sizeof(*out));
+    }
+    if (out)
+        out->payload.cache = NULL;
     return out;
 }
 

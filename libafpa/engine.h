@@ -12,14 +12,15 @@
 #include <afpa/response.h>
 #include <afpa/send.h>
 
-/* Payload up to here is copied behind its header, and its pin given back before anything is sent; beyond, the send machine has
- * it.  Copying 16 KB takes a microsecond, a system call more takes about as long. */
-#define AFPA__COPY_MAX 16384u
+/* Payload up to here is copied behind its header, and its pin given back before anything is sent.  Copying that much costs about
+ * as much as a system call more and pages by reference do (docs/measurements.md). */
+#define AFPA__COPY_MAX 32767u
 /* Replies of one flush. */
 #define AFPA__OUT_SIZE 65536u
 
 typedef struct afpa__out {
     struct afpa__out *next;
+    afpa_extent_t payload; /* sent behind the bytes; holds nothing: there is none */
     char bytes[AFPA__OUT_SIZE];
 } afpa__out_t;
 
@@ -43,12 +44,13 @@ struct afpa_conn {
     size_t in_length;
     char *kept; /* memory of its own for them; NULL: they are the provider's */
     size_t kept_room;
-    /* Output: replies put together. */
+    /* Output: replies put together; the last one may have a payload behind them. */
     afpa__out_t *out;
-    size_t out_length, out_accepted, out_completed;
-    /* A payload that the send machine has, and the head of its request at the beginning of the input. */
-    afpa_send_t *send;
-    size_t head;
+    size_t out_length, out_accepted, out_completed; /* the latter two with that payload */
+    /* The reply whose payload is no copy: its request is at the beginning of the input until it ends. */
+    size_t head;       /* of the request; 0: there is none */
+    size_t header;     /* of the reply */
+    afpa_send_t *send; /* has the payload, if it is of several chunks */
     uint64_t progress;
     afpa_limits_t limits; /* of the last reply */
     uint32_t tag;
@@ -57,7 +59,7 @@ struct afpa_conn {
     afpa_send_outcome_t outcome;
     /* What happened while an action ran. */
     bool completed, writable, ended, timed_out, close_asked, disconnected;
-    bool running, pumping, receiving, last, head_timed;
+    bool running, pumping, receiving, last, head_timed, head_late;
 };
 
 struct afpa_engine {
@@ -96,6 +98,13 @@ const char *afpa__engine_date(afpa_engine_t *engine);
 void afpa__timer_set(afpa_conn_t *conn, uint32_t ms);
 void afpa__timer_clear(afpa_conn_t *conn);
 void afpa__conn_timeout(afpa_conn_t *conn);
+
+/* Bytes of the input are answered. */
+void afpa__conn_consume(afpa_conn_t *conn, size_t bytes);
+
+/* Of its send machine. */
+void afpa__conn_send_cut(afpa_send_t *send);
+void afpa__conn_send_ended(afpa_send_t *send, afpa_send_outcome_t outcome);
 
 /* The table as a graph, for dot(1); "blocked". */
 void afpa__conn_print_dot(FILE *out);

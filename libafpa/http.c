@@ -11,6 +11,8 @@
 
 #include <afpa/http.h>
 
+#include "clock.h"
+
 static const char days[] = "SunMonTueWedThuFriSat";
 static const char months[] = "JanFebMarAprMayJunJulAugSepOctNovDec";
 
@@ -157,6 +159,8 @@ static afpa_condition_t modified_since(afpa_text_t field, const afpa_validators_
     /* Servers print a time before 1970 as its first second, and compare with what it was. */
     if (v->last_modified <= 0 || !afpa_http_date_parse(field.at, field.length, &since))
         return AFPA_CONDITION_UNCLEAR;
+    if (v->since == AFPA_SINCE_PAST && since > afpa__wall_seconds())
+        return AFPA_CONDITION_NONE;
     if (v->since == AFPA_SINCE_EXACT ? since == v->last_modified : since >= v->last_modified)
         return AFPA_CONDITION_NOT_MODIFIED;
     return AFPA_CONDITION_NONE;

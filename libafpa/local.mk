@@ -44,6 +44,7 @@ libafpa_sources = \
 	libafpa/owner.c libafpa/owner.h \
 	libafpa/transport_epoll.c \
 	libafpa/loop.c libafpa/loop.h \
+	libafpa/reply.c libafpa/reply.h \
 	libafpa/conn.c libafpa/conn_states.def \
 	libafpa/engine.c libafpa/engine.h \
 	libafpa/cache.c libafpa/cache.h \

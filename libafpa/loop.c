@@ -150,6 +150,20 @@ typedef struct errand {
     afpa_loop_t *loop;
 } errand_t;
 
+/* Who finds the list empty wakes the loop, which takes all of it. */
+void afpa_loop_post(afpa_loop_t *loop, afpa_job_t *job)
+{
+    bool first;
+
+    pthread_mutex_lock(&loop->lock);
+    first = loop->done == NULL;
+    job->next = loop->done;
+    loop->done = job;
+    pthread_mutex_unlock(&loop->lock);
+    if (first)
+        afpa_loop_wake(loop);
+}
+
 static void run_errand(afpa_job_t *job)
 {
     errand_t *errand = (errand_t *)(void *)job;
@@ -161,13 +175,8 @@ static void run_errand(afpa_job_t *job)
 static void on_errand_done(afpa_job_t *job)
 {
     errand_t *errand = (errand_t *)(void *)job;
-    afpa_loop_t *loop = errand->loop;
 
-    pthread_mutex_lock(&loop->lock);
-    errand->of->next = loop->done;
-    loop->done = errand->of;
-    pthread_mutex_unlock(&loop->lock);
-    afpa_loop_wake(loop);
+    afpa_loop_post(errand->loop, errand->of);
     free(errand);
 }
 
@@ -193,12 +202,26 @@ afpa_executor_t *afpa_loop_executor(afpa_loop_t *loop, afpa_executor_t *pool)
     return &loop->executor;
 }
 
+static afpa_job_t *in_order(afpa_job_t *last)
+{
+    afpa_job_t *first = NULL;
+
+    while (last) {
+        afpa_job_t *job = last;
+
+        last = job->next;
+        job->next = first;
+        first = job;
+    }
+    return first;
+}
+
 static void jobs_done(afpa_loop_t *loop)
 {
     afpa_job_t *jobs;
 
     pthread_mutex_lock(&loop->lock);
-    jobs = loop->done;
+    jobs = in_order(loop->done);
     loop->done = NULL;
     pthread_mutex_unlock(&loop->lock);
     while (jobs) {

@@ -19,6 +19,8 @@ typedef struct afpa__epoll {
     bool readable, ended, accepted, ready; /* ended: the peer closed, or an error; ready: in the loop's list */
     unsigned at_once;
     afpa_io_t *receiving, *sending, *connecting; /* under way; sending: waits to be writable */
+    afpa_io_t *awaiting;                         /* of afpa_loop_await() */
+    uint32_t awaited;                            /* its events */
     void *buffer;
     size_t size;
     char *left; /* of an indication that was not taken whole */
@@ -41,7 +43,7 @@ struct afpa_loop {
     afpa_executor_t executor;
     afpa_executor_t *pool;
     pthread_mutex_t lock; /* covers done */
-    afpa_job_t *done;
+    afpa_job_t *done;     /* last first */
 };
 
 /* A transport for a socket, or -1; NULL: out of memory. */

@@ -56,37 +56,62 @@ const char *afpa__value_end_scalar(const char *at, const char *end)
 
 #define VECTOR 16
 
-/* Forbidden are 0x00–0x1f but for HTAB, and 0x7f.  Bytes are compared as signed, so 0x80 and up are below all of them. */
-const char *afpa__value_end(const char *at, const char *end)
+/* Where to load from to look at less than 16 bytes: they are the last of what is loaded, behind `*over` others.  NULL: there are no
+ * others to be read, from `start` on. */
+static inline const char *window(const char *start, const char *at, const char *end, unsigned *over)
 {
-    const __m128i space = _mm_set1_epi8(0x20), tab = _mm_set1_epi8('\t'), delete = _mm_set1_epi8(0x7f), low = _mm_set1_epi8(-1);
-
-    for (; end - at >= VECTOR; at += VECTOR) {
-        __m128i bytes = _mm_loadu_si128((const __m128i *)(const void *)at);
-        __m128i control = _mm_and_si128(_mm_cmplt_epi8(bytes, space), _mm_cmpgt_epi8(bytes, low));
-        __m128i bad = _mm_or_si128(_mm_andnot_si128(_mm_cmpeq_epi8(bytes, tab), control), _mm_cmpeq_epi8(bytes, delete));
-        unsigned found = (unsigned)_mm_movemask_epi8(bad);
-
-        if (found)
-            return at + __builtin_ctz(found);
-    }
-    return afpa__value_end_scalar(at, end);
+    *over = VECTOR - (unsigned)(end - at);
+    return end - start >= VECTOR ? end - VECTOR : NULL;
 }
 
-/* How many of the next 16 bytes are letters, digits, "-", ".", "_" or "/", up to the first that is not; which of them are "/". */
-static unsigned plain_run(const char *at, unsigned *slashes)
+/* Which of 16 bytes are 0x00–0x1f or 0x7f. */
+static inline unsigned controls(const char *from)
 {
-    __m128i bytes = _mm_loadu_si128((const __m128i *)(const void *)at), lower = _mm_or_si128(bytes, _mm_set1_epi8(0x20));
+    __m128i bytes = _mm_loadu_si128((const __m128i *)(const void *)from);
+    __m128i low = _mm_cmpeq_epi8(_mm_min_epu8(bytes, _mm_set1_epi8(0x1f)), bytes);
+
+    return (unsigned)_mm_movemask_epi8(_mm_or_si128(low, _mm_cmpeq_epi8(bytes, _mm_set1_epi8(0x7f))));
+}
+
+/* The first control but HTAB, which is rare. */
+static inline const char *value_end(const char *start, const char *at, const char *end)
+{
+    for (;;) {
+        const char *from = at;
+        unsigned over = 0, found;
+
+        if (end - at < VECTOR && (from = window(start, at, end, &over)) == NULL)
+            return afpa__value_end_scalar(at, end);
+        found = controls(from) >> over;
+        if (!found && over > 0)
+            return end;
+        at += found ? (unsigned)__builtin_ctz(found) : VECTOR;
+        if (found && *at++ != '\t')
+            return at - 1;
+    }
+}
+
+/* Which of 16 bytes are letters, digits, "-", "." or "_"; which are "/". */
+static inline unsigned plain(const char *from, unsigned *slashes)
+{
+    __m128i bytes = _mm_loadu_si128((const __m128i *)(const void *)from), lower = _mm_or_si128(bytes, _mm_set1_epi8(0x20));
     __m128i letter = _mm_and_si128(_mm_cmpgt_epi8(lower, _mm_set1_epi8('a' - 1)), _mm_cmplt_epi8(lower, _mm_set1_epi8('z' + 1)));
     __m128i other = _mm_and_si128(_mm_cmpgt_epi8(bytes, _mm_set1_epi8('-' - 1)), _mm_cmplt_epi8(bytes, _mm_set1_epi8('9' + 1)));
-    __m128i plain = _mm_or_si128(_mm_or_si128(letter, other), _mm_cmpeq_epi8(bytes, _mm_set1_epi8('_')));
+    __m128i slash = _mm_cmpeq_epi8(bytes, _mm_set1_epi8('/'));
 
-    *slashes = (unsigned)_mm_movemask_epi8(_mm_cmpeq_epi8(bytes, _mm_set1_epi8('/')));
-    return (unsigned)__builtin_ctz(~(unsigned)_mm_movemask_epi8(plain) | 1u << VECTOR);
+    other = _mm_andnot_si128(slash, _mm_or_si128(other, _mm_cmpeq_epi8(bytes, _mm_set1_epi8('_'))));
+    *slashes = (unsigned)_mm_movemask_epi8(slash);
+    return (unsigned)_mm_movemask_epi8(_mm_or_si128(letter, other));
+}
+
+/* How many of 16 there are up to the first that is not. */
+static inline unsigned run_of(unsigned bits)
+{
+    return (unsigned)__builtin_ctz(~bits | 1u << VECTOR);
 }
 
 /* Which of the 16 bytes at `at` are "/" or ".". */
-static unsigned slashes_and_dots(const char *at)
+static inline unsigned slashes_and_dots(const char *at)
 {
     __m128i bytes = _mm_loadu_si128((const __m128i *)(const void *)at);
 
@@ -95,25 +120,26 @@ static unsigned slashes_and_dots(const char *at)
 }
 
 /* Skips what is plain at the beginning of a name; the caller looks at the rest byte by byte. */
-static const char *name_skip(const char *at, const char *end)
+static inline const char *name_skip(const char *start, const char *at, const char *end)
 {
-    while (end - at >= VECTOR) {
-        unsigned slashes, run = plain_run(at, &slashes);
+    for (;;) {
+        const char *from = at;
+        unsigned over = 0, slashes, run;
 
-        if (slashes & ((1u << run) - 1))
-            break;
+        if (end - at < VECTOR && (from = window(start, at, end, &over)) == NULL)
+            return at;
+        run = run_of(plain(from, &slashes) >> over);
         at += run;
         if (run < VECTOR)
-            break;
+            return at;
     }
-    return at;
 }
 
 /* The same of a path; stops before two bytes that servers resolve. */
-static const char *path_skip(const char *at, const char *end)
+static inline const char *path_skip(const char *at, const char *end)
 {
     while (end - at > VECTOR) {
-        unsigned slashes, run = plain_run(at, &slashes);
+        unsigned slashes, others = plain(at, &slashes), run = run_of(others | slashes);
 
         if (slashes & slashes_and_dots(at + 1) & ((1u << run) - 1))
             break;
@@ -124,27 +150,35 @@ static const char *path_skip(const char *at, const char *end)
     return at;
 }
 #else
-const char *afpa__value_end(const char *at, const char *end)
+static inline const char *value_end(const char *start, const char *at, const char *end)
 {
+    (void)start;
     return afpa__value_end_scalar(at, end);
 }
 
-static const char *name_skip(const char *at, const char *end)
+static inline const char *name_skip(const char *start, const char *at, const char *end)
 {
-    (void)end;
+    (void)start, (void)end;
     return at;
 }
 
-static const char *path_skip(const char *at, const char *end)
+static inline const char *path_skip(const char *at, const char *end)
 {
     (void)end;
     return at;
 }
 #endif
 
+const char *afpa__value_end(const char *start, const char *at, const char *end)
+{
+    return value_end(start, at, end);
+}
+
 /* ---- the reader ---- */
 
 /* What is being read.  A step returns false when it cannot go on: `stop` says why, and *why more. */
+#define FIELDS_MAX 100 /* httpd: LimitRequestFields; with more than that it refuses a request */
+
 typedef struct reader {
     const char *at, *end;
     afpa_request_t *request;
@@ -250,8 +284,8 @@ static bool keep(reader_t *r, afpa_text_t *field, const char *at, size_t length)
     return true;
 }
 
-/* A name or address, and maybe a port.  An IPv6 address is what its brackets say.  `limit`: how far there are bytes to look at. */
-static bool host_valid(const char *at, const char *end, const char *limit)
+/* A name or address, and maybe a port.  An IPv6 address is what its brackets say.  `line`: from where on bytes may be read. */
+static bool host_valid(const char *line, const char *at, const char *end)
 {
     const char *start = at;
 
@@ -261,8 +295,7 @@ static bool host_valid(const char *at, const char *end, const char *limit)
         if (at - start < 3 || at == end || *at++ != ']')
             return false;
     } else {
-        at = name_skip(at, limit);
-        at = at < end ? at : end;
+        at = name_skip(line, at, end);
         while (at < end && is(*at, HOST))
             at++;
         if (at == start)
@@ -315,9 +348,32 @@ typedef enum field {
     F_SERVERS /* the request is the server's because of it */
 } field_t;
 
-static bool named(const char *name, const char *is, size_t length)
+/* Whether a token is this word of small letters and "-"; inline, so that the comparison is one of numbers.  Bit 5 makes large
+ * letters small, and of nothing else that a token may contain a letter or "-". */
+static inline bool named(const char *name, const char *word, size_t length)
 {
-    return strncasecmp(name, is, length) == 0;
+    const uint64_t small = UINT64_C(0x2020202020202020);
+    uint64_t differ = 0;
+    size_t at = 0;
+
+    for (; at + 8 <= length; at += 8) {
+        uint64_t a, b;
+
+        memcpy(&a, name + at, 8);
+        memcpy(&b, word + at, 8);
+        differ |= (a | small) ^ b;
+    }
+    if (at + 4 <= length) {
+        uint32_t a, b;
+
+        memcpy(&a, name + at, 4);
+        memcpy(&b, word + at, 4);
+        differ |= (a | (uint32_t)small) ^ b;
+        at += 4;
+    }
+    for (; at < length; at++)
+        differ |= (uint64_t)(unsigned char)((name[at] | 0x20) ^ word[at]);
+    return differ == 0;
 }
 
 /* By its length; most names that browsers send have a length or a first letter that none of these has. */
@@ -369,7 +425,8 @@ static bool use_field(reader_t *r, field_t field, const char *at, size_t length)
 {
     switch (field) {
     case F_HOST:
-        return host_valid(at, at + length, r->end) ? keep(r, &r->request->host, at, length) : decline(r, AFPA_DECLINE_REQUEST);
+        return host_valid(r->request->line.at, at, at + length) ? keep(r, &r->request->host, at, length)
+                                                                : decline(r, AFPA_DECLINE_REQUEST);
     case F_CONNECTION:
         return read_connection(r, at, at + length);
     case F_CONTENT_LENGTH:
@@ -396,7 +453,7 @@ static bool read_field(reader_t *r)
     const char *name = r->at, *value, *last;
     size_t length;
 
-    for (r->at = name_skip(name, r->end); r->at < r->end && is(*r->at, TOKEN); r->at++)
+    for (r->at = name_skip(r->request->line.at, name, r->end); r->at < r->end && is(*r->at, TOKEN); r->at++)
         continue;
     if (r->at == r->end)
         return incomplete(r);
@@ -406,7 +463,7 @@ static bool read_field(reader_t *r)
     while (r->at < r->end && *r->at == ' ')
         r->at++;
     value = r->at;
-    last = r->at = afpa__value_end(value, r->end);
+    last = r->at = value_end(r->request->line.at, value, r->end);
     if (!expect(r, "\r\n", 2, AFPA_DECLINE_REQUEST))
         return false;
     while (last > value && last[-1] == ' ')
@@ -418,8 +475,12 @@ static bool read_field(reader_t *r)
 
 static bool read_fields(reader_t *r)
 {
+    unsigned fields = 0;
+
     while (r->at < r->end && *r->at != '\r')
-        if (!read_field(r))
+        if (fields++ == FIELDS_MAX)
+            return decline(r, AFPA_DECLINE_HEADER_SIZE);
+        else if (!read_field(r))
             return false;
     return r->at < r->end ? expect(r, "\r\n", 2, AFPA_DECLINE_REQUEST) : incomplete(r);
 }
@@ -440,6 +501,7 @@ afpa_request_result_t afpa_request_read(const char *bytes, size_t length, afpa_r
             r.stop = AFPA_REQUEST_WHOLE;
         request->length = (size_t)(r.at - bytes);
         request->keep_alive = request->http10 ? r.keep_alive : !r.close;
+        request->keep_alive_token = r.keep_alive;
     }
     if (r.stop == AFPA_REQUEST_INCOMPLETE && seen == AFPA_REQUEST_MAX)
         decline(&r, AFPA_DECLINE_HEADER_SIZE);

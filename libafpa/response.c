@@ -10,6 +10,7 @@
 #include "config.h"
 
 #include <endian.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -176,21 +177,38 @@ static void expires_print(const afpa__block_shared_t *b, const char *date, char 
         afpa_http_date_print(now + b->expires_after, to);
 }
 
-size_t afpa_response_print(const afpa_response_t *response, bool not_modified, bool keep_alive, const char *date, char *out)
+/* httpd's words.  Returns their length. */
+static size_t keep_alive_print(const afpa__block_shared_t *b, uint32_t left, char *lines, size_t size)
+{
+    unsigned seconds = b->limits.keep_alive_ms / 1000;
+    int length =
+        left < AFPA_REQUESTS_UNLIMITED / 2
+            ? snprintf(lines, size, "Keep-Alive: timeout=%u, max=%u\r\nConnection: Keep-Alive\r\n", seconds, (unsigned)left)
+            : snprintf(lines, size, "Keep-Alive: timeout=%u\r\nConnection: Keep-Alive\r\n", seconds);
+
+    return (size_t)length;
+}
+
+size_t afpa_response_print(const afpa_response_t *response, bool not_modified, afpa_persistence_t persistence, const char *date,
+                           char *out)
 {
     const afpa__block_shared_t *b = block_of(response);
     const afpa__part_shared_t *p = &b->part[not_modified];
-    size_t behind = p->connection + p->connection_length, length = p->length;
+    size_t behind = p->connection + p->connection_length, length = p->length, said = sizeof(CLOSE_LINE) - 1;
+    const char *line = CLOSE_LINE;
+    char lines[96];
 
     memcpy(out, afpa__block_bytes(b, not_modified), length);
     memcpy(out + p->date, date, AFPA_HTTP_DATE);
     if (p->expires)
         expires_print(b, date, out + p->expires);
-    if (keep_alive)
+    if (persistence.keep_alive && !(b->answers_keep_alive && persistence.asked))
         return length;
-    memmove(out + p->connection + sizeof(CLOSE_LINE) - 1, out + behind, length - behind);
-    memcpy(out + p->connection, CLOSE_LINE, sizeof(CLOSE_LINE) - 1);
-    return length - p->connection_length + sizeof(CLOSE_LINE) - 1;
+    if (persistence.keep_alive)
+        said = keep_alive_print(b, persistence.left, lines, sizeof(lines)), line = lines;
+    memmove(out + p->connection + said, out + behind, length - behind);
+    memcpy(out + p->connection, line, said);
+    return length - p->connection_length + said;
 }
 
 void afpa_response_check_later(const afpa_response_t *response, afpa_executor_t *executor)

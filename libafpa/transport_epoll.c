@@ -174,13 +174,57 @@ static void writable(afpa__epoll_t *c)
         io->writable(io);
 }
 
+/* ---- awaiting ---- */
+
+static bool epoll_set(afpa__epoll_t *c, int operation)
+{
+    struct epoll_event event = {.events = EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET, .data.ptr = c};
+
+    return epoll_ctl(c->loop->epoll, operation, c->fd, &event) == 0;
+}
+
+static void finish_await(afpa__epoll_t *c, afpa_status_t status)
+{
+    afpa_io_t *io = c->awaiting;
+
+    c->awaiting = NULL;
+    io->completed(io, status, 0);
+}
+
+/* Its edge may have come and gone while others used the socket: setting the watch again has the kernel look. */
+afpa_status_t afpa_loop_await(afpa_transport_t *transport, afpa_io_t *io, bool writable)
+{
+    afpa__epoll_t *c = conn_of(transport);
+
+    afpa__assert(!c->awaiting && !c->receiving);
+    if (c->fd < 0)
+        return AFPA_CLOSED;
+    c->awaiting = io;
+    c->awaited = (writable ? EPOLLOUT : EPOLLIN | EPOLLRDHUP) | EPOLLHUP | EPOLLERR;
+    if (epoll_set(c, EPOLL_CTL_MOD))
+        return AFPA_OK;
+    c->awaiting = NULL;
+    return AFPA_IO_ERROR;
+}
+
 /* ---- connecting and disconnecting ---- */
 
 bool afpa__epoll_watch(afpa__epoll_t *c)
 {
-    struct epoll_event event = {.events = EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET, .data.ptr = c};
+    return epoll_set(c, EPOLL_CTL_ADD);
+}
 
-    return epoll_ctl(c->loop->epoll, EPOLL_CTL_ADD, c->fd, &event) == 0;
+afpa_transport_t *afpa_loop_adopt(afpa_loop_t *loop, afpa_endpoint_t *endpoint, int fd)
+{
+    afpa__epoll_t *c = afpa__epoll_new(loop, endpoint, fd);
+
+    if (c && !afpa__epoll_watch(c)) {
+        free(c);
+        return NULL;
+    }
+    if (c)
+        c->readable = c->accepted = true;
+    return c ? &c->base : NULL;
 }
 
 afpa__epoll_t *afpa__epoll_new(afpa_loop_t *loop, afpa_endpoint_t *endpoint, int fd)
@@ -265,6 +309,8 @@ static void on_disconnect(afpa_transport_t *transport, afpa_io_t *io, afpa_disco
         c->sending = c->connecting = NULL;
         if (connecting)
             connecting->completed(connecting, AFPA_CLOSED, 0);
+        if (c->awaiting)
+            finish_await(c, AFPA_CLOSED);
         if (c->receiving)
             finish_receive(c, AFPA_CLOSED, 0, NULL);
     }
@@ -304,6 +350,8 @@ void afpa__epoll_event(afpa__epoll_t *c, uint32_t events)
         finish_connect(c);
     if (c->fd >= 0 && events & (EPOLLOUT | EPOLLHUP | EPOLLERR))
         writable(c);
+    if (c->fd >= 0 && c->awaiting && events & c->awaited)
+        finish_await(c, AFPA_OK);
     if (c->fd >= 0 && c->receiving)
         try_receive(c);
     else if (c->fd >= 0 && c->readable)

@@ -7,6 +7,12 @@ mod_afpa_mod_afpa_la_SOURCES = \
 	mod_afpa/mod_afpa_handler.c \
 	mod_afpa/mod_afpa_bucket.c \
 	mod_afpa/mod_afpa_filter.c \
+	mod_afpa/mod_afpa_guard.c mod_afpa/mod_afpa_guard.def \
+	mod_afpa/mod_afpa_capture.c \
+	mod_afpa/mod_afpa_fastpath.c mod_afpa/mod_afpa_fastpath.h \
+	mod_afpa/mod_afpa_loop.c \
+	mod_afpa/mod_afpa_host.c \
+	mod_afpa/mod_afpa_log.c \
 	mod_afpa/mod_afpa.h
 mod_afpa_mod_afpa_la_CPPFLAGS = $(AM_CPPFLAGS) $(APACHE_CPPFLAGS)
 # httpd's own tables leave their last fields out.

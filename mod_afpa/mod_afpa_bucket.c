@@ -50,10 +50,8 @@ static apr_status_t on_chunk_read(apr_bucket *b, const char **str, apr_size_t *l
     return APR_SUCCESS;
 }
 
-static const apr_bucket_type_t chunk_type = {"AFPA_CHUNK",         5,
-                                             APR_BUCKET_DATA,      on_destroy,
-                                             on_chunk_read,        on_setaside,
-                                             apr_bucket_shared_split, apr_bucket_shared_copy};
+static const apr_bucket_type_t chunk_type = {"AFPA_CHUNK",  5,           APR_BUCKET_DATA,         on_destroy,
+                                             on_chunk_read, on_setaside, apr_bucket_shared_split, apr_bucket_shared_copy};
 
 /* Turns a bucket into one over a pinned chunk, of which it takes the pin. */
 static apr_bucket *chunk_make(apr_bucket *b, const shared_t *from, const afpa_extent_t *extent, apr_off_t start, apr_size_t length)
@@ -126,16 +124,19 @@ static apr_status_t on_object_read(apr_bucket *b, const char **str, apr_size_t *
     return APR_SUCCESS;
 }
 
-static const apr_bucket_type_t object_type = {"AFPA_OBJECT",        5,
-                                              APR_BUCKET_DATA,      on_destroy,
-                                              on_object_read,       on_setaside,
-                                              apr_bucket_shared_split, apr_bucket_shared_copy};
+static const apr_bucket_type_t object_type = {"AFPA_OBJECT",  5,           APR_BUCKET_DATA,         on_destroy,
+                                              on_object_read, on_setaside, apr_bucket_shared_split, apr_bucket_shared_copy};
 
 const afpa_extent_t *afpa_mod_bucket_sendfile(apr_bucket *b, apr_size_t min)
 {
     shared_t *shared = b->data;
 
     return b->type == &chunk_type && shared->sendfile && shared->extent.by_reference && b->length >= min ? &shared->extent : NULL;
+}
+
+int afpa_mod_bucket_is_ours(const apr_bucket *b)
+{
+    return b->type == &object_type || b->type == &chunk_type;
 }
 
 int afpa_mod_bucket_unread(const apr_bucket *b)
@@ -152,8 +153,8 @@ static apr_status_t on_pin_read(apr_bucket *b, const char **str, apr_size_t *len
     return APR_SUCCESS;
 }
 
-static const apr_bucket_type_t pin_type = {"AFPA_PIN",    5,           APR_BUCKET_METADATA,    on_destroy,
-                                           on_pin_read,   on_setaside, apr_bucket_split_notimpl, apr_bucket_shared_copy};
+static const apr_bucket_type_t pin_type = {"AFPA_PIN",  5,           APR_BUCKET_METADATA,      on_destroy,
+                                           on_pin_read, on_setaside, apr_bucket_split_notimpl, apr_bucket_shared_copy};
 
 void afpa_mod_bucket_to_file(apr_bucket *b, apr_file_t *file, apr_pool_t *pool)
 {

@@ -8,8 +8,8 @@
  */
 #include "mod_afpa.h"
 
-#include <apr_lib.h>
 #include <ap_mpm.h>
+#include <apr_lib.h>
 #include <mpm_common.h>
 #include <unixd.h>
 
@@ -32,6 +32,8 @@ static void *create_server(apr_pool_t *p, server_rec *s)
 
     conf->enable = AFPA_MOD_UNSET;
     conf->min_uses = conf->zerocopy = AFPA_MOD_UNSET;
+    conf->logging = conf->server_header = AFPA_MOD_UNSET;
+    conf->threads = conf->connections = conf->header_seconds = AFPA_MOD_UNSET;
     return conf;
 }
 
@@ -45,6 +47,13 @@ static void *merge_server(apr_pool_t *p, void *base_conf, void *own_conf)
     merged->name = own->enable != AFPA_MOD_UNSET ? own->name : base->name;
     INHERIT(min_uses);
     INHERIT(zerocopy);
+    INHERIT(logging);
+    INHERIT(server_header);
+    INHERIT(threads);
+    INHERIT(connections);
+    INHERIT(header_seconds);
+    merged->log = own->log ? own->log : base->log;
+    merged->fast_wanted = own->fast_wanted || base->fast_wanted;
     return merged;
 }
 
@@ -52,7 +61,7 @@ static void *create_dir(apr_pool_t *p, char *path)
 {
     afpa_mod_dir_conf_t *conf = apr_pcalloc(p, sizeof(*conf));
 
-    conf->cache = conf->cache_status = AFPA_MOD_UNSET;
+    conf->cache = conf->cache_status = conf->fast_path = AFPA_MOD_UNSET;
     conf->revalidate_ms = conf->min_size = conf->max_size = AFPA_MOD_UNSET;
     return conf;
 }
@@ -63,9 +72,11 @@ static void *merge_dir(apr_pool_t *p, void *base_conf, void *own_conf)
 
     INHERIT(cache);
     INHERIT(cache_status);
+    INHERIT(fast_path);
     INHERIT(revalidate_ms);
     INHERIT(min_size);
     INHERIT(max_size);
+    afpa_mod_guard_merge(&merged->guard, &base->guard, &own->guard);
     return merged;
 }
 
@@ -95,7 +106,8 @@ static const char *set_zone(cmd_parms *cmd, void *dummy, int argc, char *const a
     zone = apr_pcalloc(cmd->pool, sizeof(*zone));
     afpa_zone_options_init(&zone->options);
     if (afpa_parse_size(argv[1], strlen(argv[1]), &zone->options.size) != AFPA_OK || zone->options.size < AFPA_ZONE_SIZE_MIN)
-        return apr_psprintf(cmd->pool, "AfpaZone: zone \"%s\": size \"%s\" is not a size, or too small (at least 1m)", argv[0], argv[1]);
+        return apr_psprintf(cmd->pool, "AfpaZone: zone \"%s\": size \"%s\" is not a size, or too small (at least 1m)", argv[0],
+                            argv[1]);
     zone->name = zone->options.name = apr_pstrdup(cmd->pool, argv[0]);
     for (int i = 2; i < argc; i++)
         if (afpa_zone_options_parse(&zone->options, apr_pstrdup(cmd->pool, argv[i]), &error) != AFPA_OK)
@@ -157,6 +169,39 @@ static const char *set_server_number(cmd_parms *cmd, void *dir, const char *arg)
     return wrong ? wrong : set_size(cmd, conf, arg);
 }
 
+static const char *set_server_flag(cmd_parms *cmd, void *dir, int on)
+{
+    void *conf = ap_get_module_config(cmd->server->module_config, &afpa_module);
+    const char *wrong = ap_check_cmd_context(cmd, NOT_IN_DIR_CONTEXT);
+
+    return wrong ? wrong : set_flag(cmd, conf, on);
+}
+
+/* A number of threads or connections of a child. */
+static const char *set_count(cmd_parms *cmd, void *dir, const char *arg)
+{
+    void *conf = ap_get_module_config(cmd->server->module_config, &afpa_module);
+    const char *wrong = ap_check_cmd_context(cmd, GLOBAL_ONLY);
+    char *end;
+    apr_int64_t count = apr_strtoi64(arg, &end, 10);
+
+    if (wrong)
+        return wrong;
+    if (*end || count < 1 || count > 1000000)
+        return apr_psprintf(cmd->pool, "%s: \"%s\" is not a number from 1 to 1000000", cmd->cmd->name, arg);
+    *(apr_int64_t *)((char *)conf + (apr_size_t)cmd->info) = count;
+    return NULL;
+}
+
+static const char *set_fast_path(cmd_parms *cmd, void *dir, int on)
+{
+    afpa_mod_server_conf_t *conf = ap_get_module_config(cmd->server->module_config, &afpa_module);
+
+    conf->fast_wanted |= on;
+    ((afpa_mod_dir_conf_t *)dir)->fast_path = on;
+    return NULL;
+}
+
 static const char *set_min_uses(cmd_parms *cmd, void *dir, const char *arg)
 {
     afpa_mod_server_conf_t *conf = ap_get_module_config(cmd->server->module_config, &afpa_module);
@@ -176,16 +221,33 @@ static const char *set_min_uses(cmd_parms *cmd, void *dir, const char *arg)
 #define SERVER_FIELD(field) (void *)APR_OFFSETOF(afpa_mod_server_conf_t, field)
 
 static const command_rec commands[] = {
-    AP_INIT_TAKE_ARGV("AfpaZone", set_zone, NULL, RSRC_CONF, "NAME SIZE [path=FILE] [chunk=64k] [mlock=try|require|off]: declares a zone"),
-    AP_INIT_RAW_ARGS("AfpaEnable", set_enable, NULL, RSRC_CONF, "[NAME | off]: the zone to use; without a name, the only one declared"),
+    AP_INIT_TAKE_ARGV("AfpaZone", set_zone, NULL, RSRC_CONF,
+                      "NAME SIZE [path=FILE] [chunk=64k] [mlock=try|require|off]: declares a zone"),
+    AP_INIT_RAW_ARGS("AfpaEnable", set_enable, NULL, RSRC_CONF,
+                     "[NAME | off]: the zone to use; without a name, the only one declared"),
     AP_INIT_FLAG("AfpaCache", set_flag, DIR_FIELD(cache), RSRC_CONF | ACCESS_CONF, "on or off: cache the files of this area"),
-    AP_INIT_FLAG("AfpaCacheStatus", set_flag, DIR_FIELD(cache_status), RSRC_CONF | ACCESS_CONF, "on or off: add Cache-Status (RFC 9211)"),
+    AP_INIT_FLAG("AfpaCacheStatus", set_flag, DIR_FIELD(cache_status), RSRC_CONF | ACCESS_CONF,
+                 "on or off: add Cache-Status (RFC 9211)"),
     AP_INIT_TAKE1("AfpaRevalidationTimeout", set_revalidate, NULL, RSRC_CONF | ACCESS_CONF,
                   "SECONDS or MILLISECONDSms: longest time since a file's last check at which it is still served"),
     AP_INIT_TAKE1("AfpaMinCache", set_size, DIR_FIELD(min_size), RSRC_CONF | ACCESS_CONF, "BYTES: smallest file that is cached"),
     AP_INIT_TAKE1("AfpaMaxCache", set_size, DIR_FIELD(max_size), RSRC_CONF | ACCESS_CONF, "BYTES: largest file that is cached"),
     AP_INIT_TAKE1("AfpaMinUses", set_min_uses, NULL, RSRC_CONF, "requests for a file before it is read into the cache"),
-    AP_INIT_TAKE1("AfpaZeroCopy", set_server_number, SERVER_FIELD(zerocopy), RSRC_CONF, "BYTES: payload from this size on is sent by reference"),
+    AP_INIT_TAKE1("AfpaZeroCopy", set_server_number, SERVER_FIELD(zerocopy), RSRC_CONF,
+                  "BYTES: payload from this size on is sent by reference"),
+    AP_INIT_FLAG("AfpaFastPath", set_fast_path, NULL, RSRC_CONF | ACCESS_CONF,
+                 "on or off: replies from this area may be sent before httpd has read the request"),
+    AP_INIT_TAKE12("AfpaLogFile", afpa_mod_log_set, NULL, RSRC_CONF, "PATH CLF|ECLF|V-CLF|V-ECLF|JSON: log of fast-path replies"),
+    AP_INIT_FLAG("AfpaLogging", set_server_flag, SERVER_FIELD(logging), RSRC_CONF,
+                 "on or off: whether fast-path replies are logged"),
+    AP_INIT_FLAG("AfpaSendServerHeader", set_server_flag, SERVER_FIELD(server_header), RSRC_CONF,
+                 "on or off: Server in fast-path replies"),
+    AP_INIT_TAKE1("AfpaThreads", set_count, SERVER_FIELD(threads), RSRC_CONF, "event loops of the fast path in each child"),
+    AP_INIT_TAKE1("AfpaMaxConnections", set_count, SERVER_FIELD(connections), RSRC_CONF,
+                  "connections of the fast path in each child; more are left to httpd"),
+#define WATCHED(name, judge)                                                                                                       \
+    AP_INIT_RAW_ARGS(name, afpa_mod_watch, NULL, OR_ALL | RSRC_CONF | ACCESS_CONF, "watched, for AfpaFastPath"),
+#include "mod_afpa_guard.def"
     {NULL}};
 
 /* ---- processes ---- */
@@ -221,9 +283,9 @@ static int servers_resolve(server_rec *s)
         conf->zone = conf->name ? zone_find(conf->name) : zones;
         if (conf->zone == NULL || (!conf->name && zones->next)) {
             ap_log_error(APLOG_MARK, APLOG_EMERG, 0, s, "AfpaEnable%s%s: %s", conf->name ? " " : "", conf->name ? conf->name : "",
-                         zones == NULL     ? "no zone is declared; an AfpaZone is needed"
-                         : conf->name      ? "no AfpaZone declares this zone"
-                                           : "several zones are declared; name one of them");
+                         zones == NULL ? "no zone is declared; an AfpaZone is needed"
+                         : conf->name  ? "no AfpaZone declares this zone"
+                                       : "several zones are declared; name one of them");
             return HTTP_INTERNAL_SERVER_ERROR;
         }
     }
@@ -254,7 +316,7 @@ static int zones_open(server_rec *s, int test)
 /* Also what a configuration test runs: makes nothing. */
 static int check_config(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *ptemp, server_rec *s)
 {
-    if (servers_resolve(s) != OK)
+    if (servers_resolve(s) != OK || afpa_mod_fastpath_check(s) != OK)
         return HTTP_INTERNAL_SERVER_ERROR;
     return zones_open(s, 1);
 }
@@ -265,7 +327,9 @@ static int post_config(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *ptemp, s
         return OK;
     afpa_log_set(on_log, s, AFPA_LOG_NOTICE);
     apr_pool_cleanup_register(pconf, zones, zones_close, apr_pool_cleanup_null);
-    return zones_open(s, 0);
+    if (zones_open(s, 0) != OK)
+        return HTTP_INTERNAL_SERVER_ERROR;
+    return afpa_mod_fastpath_prepare(pconf, s);
 }
 
 static void child_init(apr_pool_t *pchild, server_rec *s)
@@ -281,18 +345,22 @@ static void child_init(apr_pool_t *pchild, server_rec *s)
         apr_os_file_put(&zone->file, &fd, APR_FOPEN_READ | APR_FOPEN_SENDFILE_ENABLED, pchild);
     }
     apr_pool_cleanup_register(pchild, zones, zones_detach, apr_pool_cleanup_null);
+    afpa_mod_fastpath_child(pchild, s);
 }
 
 static void register_hooks(apr_pool_t *p)
 {
     afpa_mod_filter_register();
+    afpa_mod_capture_register();
+    afpa_mod_fastpath_register();
     ap_hook_pre_config(pre_config, NULL, NULL, APR_HOOK_MIDDLE);
     ap_hook_check_config(check_config, NULL, NULL, APR_HOOK_MIDDLE);
     ap_hook_post_config(post_config, NULL, NULL, APR_HOOK_MIDDLE);
     ap_hook_child_init(child_init, NULL, NULL, APR_HOOK_MIDDLE);
     ap_hook_post_read_request(afpa_mod_status_begin, NULL, NULL, APR_HOOK_FIRST);
-    ap_hook_fixups(afpa_mod_status_begin, NULL, NULL, APR_HOOK_FIRST); /* subrequests and internal redirects */
+    ap_hook_fixups(afpa_mod_status_begin, NULL, NULL, APR_HOOK_FIRST);       /* subrequests and internal redirects */
     ap_hook_handler(afpa_mod_handler, NULL, NULL, APR_HOOK_REALLY_LAST - 1); /* just before the default handler */
 }
 
-module AP_MODULE_DECLARE_DATA afpa_module = {STANDARD20_MODULE_STUFF, create_dir, merge_dir, create_server, merge_server, commands, register_hooks};
+module AP_MODULE_DECLARE_DATA afpa_module = {STANDARD20_MODULE_STUFF, create_dir, merge_dir, create_server, merge_server, commands,
+                                             register_hooks};

@@ -19,12 +19,6 @@
 
 static ap_filter_rec_t *filter_handle;
 
-/* What a connection's filter needs; also the mark that the connection has it. */
-typedef struct {
-    afpa_mod_zone_t *zone;
-    apr_size_t min;
-} context_t;
-
 /* Passes on what comes before `e`, and waits until it is sent. */
 static apr_status_t pass_before(ap_filter_t *f, apr_bucket_brigade *bb, apr_bucket *e)
 {
@@ -41,7 +35,7 @@ static apr_status_t pass_before(ap_filter_t *f, apr_bucket_brigade *bb, apr_buck
 
 static apr_status_t on_output(ap_filter_t *f, apr_bucket_brigade *bb)
 {
-    context_t *ctx = f->ctx;
+    afpa_mod_conn_t *ctx = f->ctx;
     unsigned window = 0;
     apr_bucket *e = APR_BRIGADE_FIRST(bb);
 
@@ -74,20 +68,30 @@ void afpa_mod_filter_register(void)
     filter_handle = ap_register_output_filter("AFPA_SENDFILE", on_output, NULL, AP_FTYPE_NETWORK - 1);
 }
 
+afpa_mod_conn_t *afpa_mod_conn(conn_rec *c)
+{
+    afpa_mod_conn_t *conn = ap_get_module_config(c->conn_config, &afpa_module);
+
+    if (conn == NULL) {
+        conn = apr_pcalloc(c->pool, sizeof(*conn));
+        ap_set_module_config(c->conn_config, &afpa_module, conn);
+    }
+    return conn;
+}
+
 int afpa_mod_filter_want(request_rec *r, afpa_mod_zone_t *zone, apr_int64_t zerocopy)
 {
     const core_dir_config *core = ap_get_core_module_config(r->per_dir_config);
     apr_int64_t min = zerocopy == AFPA_MOD_UNSET ? (apr_int64_t)afpa_option_default(AFPA_OPTION_ZEROCOPY) : zerocopy;
     conn_rec *c = r->connection;
-    context_t *ctx = ap_get_module_config(c->conn_config, &afpa_module);
+    afpa_mod_conn_t *ctx;
 
     if (core->enable_sendfile != ENABLE_SENDFILE_ON || r->finfo.size < min || c->master || ap_ssl_conn_is_ssl(c))
         return 0;
-    if (ctx == NULL) {
-        ctx = apr_pcalloc(c->pool, sizeof(*ctx));
+    ctx = afpa_mod_conn(c);
+    if (ctx->zone == NULL) {
         ctx->zone = zone;
         ctx->min = min < 256 ? 256 : (apr_size_t)min; /* httpd sends less than that from memory in any case */
-        ap_set_module_config(c->conn_config, &afpa_module, ctx);
         ap_add_output_filter_handle(filter_handle, ctx, r, c);
     }
     return ctx->zone == zone; /* a connection that changes between virtual hosts with different zones: from memory */

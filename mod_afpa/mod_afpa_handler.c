@@ -45,7 +45,8 @@ static int agrees_now(request_rec *r, const afpa_identity_t *identity)
 {
     if (agrees(r, identity))
         return 1;
-    return apr_stat(&r->finfo, r->filename, APR_FINFO_MIN, r->pool) == APR_SUCCESS && r->finfo.filetype == APR_REG && agrees(r, identity);
+    return apr_stat(&r->finfo, r->filename, APR_FINFO_MIN, r->pool) == APR_SUCCESS && r->finfo.filetype == APR_REG &&
+           agrees(r, identity);
 }
 
 static void policy_of(const afpa_mod_dir_conf_t *dir, const afpa_mod_server_conf_t *server, afpa_policy_t *policy)
@@ -193,5 +194,7 @@ int afpa_mod_handler(request_rec *r)
         afpa_cache_release(&ref);
         return rc;
     }
+    if (source->counter == AFPA_COUNTER_PIPELINE_HITS) /* Cache-Status says so too */
+        afpa_mod_capture(r, &ref);
     return answer(r, &ref, afpa_mod_filter_want(r, server->zone, server->zerocopy));
 }

@@ -6,15 +6,86 @@
  * it together with the body (postpone_output), so it lies in r->out, complete, as the client will get it.
  * Taken are only replies to requests that came as they are: no internal redirect, no rewriting, no credentials, no limit at work,
  * no filter that wants to look at or change the body.  What the header itself rules out, libafpa knows (afpa_response_propose).
+ *
+ * So each request is remembered as it began, before the phases that change its URI.  With try_files only what was asked for itself
+ * is taken: another file would be served on after that one had appeared.
+ *
+ * The one redirect that is allowed is that of `index`, from a folder to the first name in its list, in that folder, where all the
+ * same rules hold in both places and both have the same root.  With the first name a file that appears cannot change what nginx
+ * would choose, and one that vanishes takes the response entry with it; with another name that would go unseen.
  */
 #include "ngx_http_afpa_fastpath.h"
 
-static ngx_flag_t as_it_came(ngx_http_request_t *r)
+/* Of a kind that is never captured, whatever the URI. */
+static ngx_flag_t is_plain(ngx_http_request_t *r)
 {
-    return r == r->main && r->method == NGX_HTTP_GET && r->http_version == NGX_HTTP_VERSION_11 && r->keepalive && !r->internal &&
-           !r->uri_changed && r->valid_unparsed_uri && r->uri_changes == NGX_HTTP_MAX_URI_CHANGES + 1 && !r->error_page &&
-           r->err_status == 0 && r->schema_start == NULL && r->headers_in.host && r->headers_in.authorization == NULL &&
-           r->unparsed_uri.len > 0;
+    return r == r->main && r->method == NGX_HTTP_GET && r->http_version == NGX_HTTP_VERSION_11 && r->keepalive && !r->uri_changed &&
+           !r->error_page && r->err_status == 0 && r->schema_start == NULL && r->headers_in.host &&
+           r->headers_in.authorization == NULL && r->unparsed_uri.len > 0;
+}
+
+static ngx_flag_t is_unchanged(ngx_http_request_t *r)
+{
+    return !r->internal && r->valid_unparsed_uri && r->uri_changes == NGX_HTTP_MAX_URI_CHANGES + 1;
+}
+
+/* Whether replies from a location may be captured at all. */
+static ngx_flag_t allowed_in(ngx_http_afpa_loc_conf_t *conf, ngx_http_core_loc_conf_t *clcf)
+{
+    return conf->fast_path && conf->zone && !conf->noted && !conf->bypass && !clcf->internal &&
+           !(clcf->keepalive_disable & NGX_HTTP_KEEPALIVE_DISABLE_SAFARI);
+}
+
+ngx_int_t ngx_http_afpa_capture_begin(ngx_http_request_t *r)
+{
+    ngx_http_afpa_loc_conf_t *conf = ngx_http_get_module_loc_conf(r, ngx_http_afpa_module);
+    ngx_http_core_loc_conf_t *clcf = ngx_http_get_module_loc_conf(r, ngx_http_core_module);
+    ngx_http_afpa_client_t *client;
+
+    if (!allowed_in(conf, clcf) || !is_plain(r) || !is_unchanged(r) || (client = ngx_http_afpa_client(r->connection)) == NULL)
+        return NGX_DECLINED;
+    client->began = r;
+    client->began_clcf = clcf;
+    client->began_conf = conf;
+    client->began_uri = r->uri;
+    return NGX_DECLINED;
+}
+
+static ngx_flag_t has_name(ngx_str_t *uri, ngx_str_t *folder, ngx_str_t *name)
+{
+    return uri->len == folder->len + name->len && ngx_memcmp(uri->data, folder->data, folder->len) == 0 &&
+           ngx_memcmp(uri->data + folder->len, name->data, name->len) == 0;
+}
+
+static ngx_flag_t same_root(ngx_http_core_loc_conf_t *a, ngx_http_core_loc_conf_t *b)
+{
+    return !a->alias && !b->alias && a->root_lengths == NULL && b->root_lengths == NULL && a->root.len == b->root.len &&
+           ngx_memcmp(a->root.data, b->root.data, a->root.len) == 0;
+}
+
+/* Whether nothing but `index` redirects there: a content handler of its own, or try_files, may. */
+static ngx_flag_t only_index(ngx_http_afpa_loc_conf_t *conf, ngx_http_core_loc_conf_t *clcf)
+{
+#if (NGX_HAVE_OPENAT)
+    if (clcf->disable_symlinks != NGX_DISABLE_SYMLINKS_OFF)
+        return 0;
+#endif
+    return clcf->handler == NULL && !conf->try_files && conf->index.len > 0;
+}
+
+/* Whether the file is the one that was asked for, or the first index of the folder that was. */
+static ngx_flag_t as_it_came(ngx_http_request_t *r, ngx_http_core_loc_conf_t *clcf)
+{
+    static ngx_str_t nothing = ngx_null_string;
+    ngx_http_afpa_client_t *client = ngx_http_afpa_client(r->connection);
+
+    if (client == NULL || client->began != r || !is_plain(r))
+        return 0;
+    if (is_unchanged(r))
+        return has_name(&r->uri, &client->began_uri, &nothing);
+    return r->internal && r->uri_changes == NGX_HTTP_MAX_URI_CHANGES && client->began_uri.data[client->began_uri.len - 1] == '/' &&
+           only_index(client->began_conf, client->began_clcf) && same_root(client->began_clcf, clcf) &&
+           has_name(&r->uri, &client->began_uri, &client->began_conf->index);
 }
 
 static ngx_flag_t untouched(ngx_http_request_t *r)
@@ -85,8 +156,8 @@ void ngx_http_afpa_capture(ngx_http_request_t *r, ngx_http_afpa_ctx_t *ctx)
     ngx_flag_t there;
     const char *why;
 
-    if (!conf->fast_path || conf->noted || conf->bypass || ctx->status != NGX_HTTP_AFPA_HIT || !as_it_came(r) || !untouched(r) ||
-        clcf->internal || (clcf->keepalive_disable & NGX_HTTP_KEEPALIVE_DISABLE_SAFARI) || (header = header_of(r)) == NULL)
+    if (ctx->status != NGX_HTTP_AFPA_HIT || !allowed_in(conf, clcf) || !as_it_came(r, clcf) || !untouched(r) ||
+        (header = header_of(r)) == NULL)
         return;
     if (r->gzip_tested && r->headers_in.accept_encoding)
         return; /* whether it is compressed may depend on other fields too */

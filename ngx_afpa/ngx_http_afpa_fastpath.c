@@ -100,6 +100,7 @@ static void to_first_handler(ngx_http_afpa_client_t *client)
     ngx_connection_t *c = client->c;
 
     c->read->available = -1;
+    c->sent = 0; /* nginx counts from here, for its log */
     ngx_http_init_connection(c);
 }
 
@@ -144,6 +145,22 @@ static void on_handover(void *context, afpa_transport_t *transport, const char *
         ngx_http_close_connection(client->c);
     else
         to_nginx(client);
+}
+
+/* A request whose head nginx has seen a part of ends as nginx ends it, with its line in the log: now, not after one more timeout.
+ */
+static void on_unfinished(void *context, afpa_transport_t *transport, const char *bytes, size_t length, bool timed_out)
+{
+    ngx_http_afpa_client_t *client = context;
+    ngx_connection_t *c = client->c;
+
+    ngx_http_afpa_transport_forget(client);
+    on_handover(context, transport, bytes, length, AFPA_DECLINE_REQUEST);
+    if (!timed_out || c->fd == (ngx_socket_t)-1 || !c->read->timer_set) /* it is closed already, or reads on in spite of all */
+        return;
+    ngx_del_timer(c->read);
+    c->read->timedout = 1;
+    c->read->handler(c->read);
 }
 
 static void on_closed(void *context)
@@ -235,6 +252,7 @@ static ngx_int_t on_log(ngx_http_request_t *r)
         return NGX_OK;
     clcf = ngx_http_get_module_loc_conf(r, ngx_http_core_module);
     client->keepalive_ms = clcf->keepalive_timeout;
+    client->began = NULL;
     if (!client->back.posted) {
         ngx_post_event(&client->back, &ngx_posted_events);
     }
@@ -363,11 +381,13 @@ static ngx_flag_t is_fast_port(ngx_http_afpa_main_conf_t *conf, struct sockaddr 
 ngx_int_t ngx_http_afpa_fastpath_postconfiguration(ngx_conf_t *cf)
 {
     ngx_http_core_main_conf_t *core = ngx_http_conf_get_module_main_conf(cf, ngx_http_core_module);
-    ngx_http_handler_pt *handler = ngx_array_push(&core->phases[NGX_HTTP_LOG_PHASE].handlers);
+    ngx_http_handler_pt *log = ngx_array_push(&core->phases[NGX_HTTP_LOG_PHASE].handlers);
+    ngx_http_handler_pt *begin = ngx_array_push(&core->phases[NGX_HTTP_PREACCESS_PHASE].handlers);
 
-    if (handler == NULL)
+    if (log == NULL || begin == NULL)
         return NGX_ERROR;
-    *handler = on_log;
+    *log = on_log;
+    *begin = ngx_http_afpa_capture_begin;
     return ports_note(cf, core);
 }
 
@@ -393,6 +413,7 @@ ngx_int_t ngx_http_afpa_fastpath_init_process(ngx_cycle_t *cycle, ngx_http_afpa_
     afpa_engine_setup_t setup = {.zerocopy = (uint64_t)conf->zerocopy,
                                  .connections = (unsigned)cycle->connection_n,
                                  .handover = on_handover,
+                                 .unfinished = on_unfinished,
                                  .closed = on_closed,
                                  .replied = on_replied};
 

@@ -27,6 +27,11 @@ typedef struct {
     ngx_http_connection_t *hc;
     /* Bytes that nginx is to read again. */
     u_char *stash, *stash_pos, *stash_last;
+    /* The request at work, and where and as what it began; NULL: it did not begin as one that may be captured. */
+    ngx_http_request_t *began;
+    ngx_http_core_loc_conf_t *began_clcf;
+    ngx_http_afpa_loc_conf_t *began_conf;
+    ngx_str_t began_uri;
     ngx_event_t back;        /* posted when nginx has finished a request */
     ngx_msec_t keepalive_ms; /* of that request's location */
 } ngx_http_afpa_client_t;
@@ -35,6 +40,8 @@ typedef struct {
 void ngx_http_afpa_transport_init(ngx_http_afpa_client_t *client, ngx_connection_t *c);
 /* Events of the connection go to the engine from now on. */
 void ngx_http_afpa_transport_take(ngx_http_afpa_client_t *client);
+/* The receive that is under way never completes. */
+void ngx_http_afpa_transport_forget(ngx_http_afpa_client_t *client);
 /* It is in the middle of something. */
 void ngx_http_afpa_idle_off(ngx_http_afpa_client_t *client);
 /* Keeps bytes for nginx to read; c->recv and the read event are set up for it.  NGX_ERROR: no memory. */
@@ -49,6 +56,9 @@ ngx_int_t ngx_http_afpa_fastpath_init_process(ngx_cycle_t *cycle, ngx_http_afpa_
 ngx_http_afpa_client_t *ngx_http_afpa_client(ngx_connection_t *c);
 /* The number that response entries of one address have in this configuration. */
 uint64_t ngx_http_afpa_server(const ngx_http_afpa_main_conf_t *conf, const ngx_http_addr_conf_t *addr_conf);
+
+/* ngx_http_afpa_capture.c: a phase handler, before try_files and `index`. */
+ngx_int_t ngx_http_afpa_capture_begin(ngx_http_request_t *r);
 
 /* ngx_http_afpa_refuse.c: watches other modules' directives while a configuration is read, and afterwards no more. */
 ngx_int_t ngx_http_afpa_refuse_watch(ngx_conf_t *cf);

@@ -8,7 +8,7 @@
  * put back when the configuration is complete, or has failed: nothing of ours stays in other modules.
  *
  * REFUSED directives are a configuration error beside `afpa_fast_path on`.  With those that are LEFT OUT nginx answers as it
- * should, and a reply is merely not admitted.
+ * should, and a reply is merely not admitted.  Of some it is only remembered what they said.
  */
 #include "ngx_http_afpa_fastpath.h"
 
@@ -16,6 +16,11 @@ typedef enum { REFUSED, LEFT_OUT } consequence_t;
 
 /* Whether the directive, as it stands there, matters. */
 typedef ngx_flag_t judge_pt(ngx_str_t *args, ngx_uint_t count);
+
+static ngx_flag_t never(ngx_str_t *args, ngx_uint_t count)
+{
+    return 0;
+}
 
 static ngx_flag_t always(ngx_str_t *args, ngx_uint_t count)
 {
@@ -39,6 +44,12 @@ static ngx_flag_t with_variables(ngx_str_t *args, ngx_uint_t count)
 static ngx_flag_t by_more_than_time(ngx_str_t *args, ngx_uint_t count)
 {
     return count != 2 || args[1].data[0] == '@' || with_variables(args, count);
+}
+
+/* Otherwise whether there is a compressed file matters to those only who accept one, and their replies are nginx's. */
+static ngx_flag_t if_always(ngx_str_t *args, ngx_uint_t count)
+{
+    return count > 1 && ngx_strcmp(args[1].data, "always") == 0;
 }
 
 static ngx_flag_t unless_uri_first(ngx_str_t *args, ngx_uint_t count)
@@ -76,15 +87,41 @@ static const struct {
     {"alias", with_variables, LEFT_OUT},
     {"charset", with_variables, LEFT_OUT},
     {"expires", by_more_than_time, LEFT_OUT},
+    {"gzip_static", if_always, LEFT_OUT},
+    {"index", never, LEFT_OUT},
     {"limit_rate", always, LEFT_OUT},
     {"limit_rate_after", always, LEFT_OUT},
     {"post_action", always, LEFT_OUT},
+    {"random_index", unless_off, LEFT_OUT},
     {"root", with_variables, LEFT_OUT},
     {"set_real_ip_from", always, LEFT_OUT},
     {"try_files", unless_uri_first, LEFT_OUT},
 };
 #define WATCHED (sizeof(watched) / sizeof(watched[0]))
 #define SETTERS_MAX 64 /* one name may be a command of several modules, or of one for several contexts */
+
+/* ---- what is remembered ---- */
+
+/* More directives in one place are more names, behind those of the first. */
+static void remember_index(ngx_http_afpa_loc_conf_t *conf, ngx_str_t *args)
+{
+    if (conf->index.data == NULL)
+        conf->index = args[1];
+    if (ngx_strchr(conf->index.data, '$') || conf->index.data[0] == '/')
+        conf->index.len = 0;
+}
+
+static void remember_try_files(ngx_http_afpa_loc_conf_t *conf, ngx_str_t *args)
+{
+    conf->try_files = 1;
+}
+
+static const struct {
+    const char *name;
+    void (*remember)(ngx_http_afpa_loc_conf_t *conf, ngx_str_t *args);
+} remembered[] = {{"index", remember_index}, {"try_files", remember_try_files}};
+
+/* ---- watching ---- */
 
 typedef char *set_pt(ngx_conf_t *cf, ngx_command_t *cmd, void *conf);
 
@@ -120,6 +157,9 @@ static char *note(ngx_conf_t *cf, ngx_command_t *command, void *conf)
             else
                 loc->noted_not |= bit;
         }
+    for (ngx_uint_t i = 0; i < sizeof(remembered) / sizeof(remembered[0]); i++)
+        if (ngx_strcmp(command->name.data, remembered[i].name) == 0)
+            remembered[i].remember(loc, args);
     return set(cf, command, conf);
 }
 
@@ -158,7 +198,11 @@ void ngx_http_afpa_refuse_unwatch(void)
 
 ngx_int_t ngx_http_afpa_refuse_merge(ngx_conf_t *cf, ngx_http_afpa_loc_conf_t *prev, ngx_http_afpa_loc_conf_t *conf)
 {
+    static ngx_str_t usual = ngx_string("index.html");
+
     conf->noted |= prev->noted & ~conf->noted_not;
+    if (conf->index.data == NULL)
+        conf->index = prev->index.data ? prev->index : usual;
     if (!conf->fast_path || conf->zone == NULL)
         return NGX_OK;
     for (ngx_uint_t i = 0; i < WATCHED; i++)

@@ -213,6 +213,11 @@ void ngx_http_afpa_transport_init(ngx_http_afpa_client_t *client, ngx_connection
     client->c = c;
 }
 
+void ngx_http_afpa_transport_forget(ngx_http_afpa_client_t *client)
+{
+    client->receiving = NULL;
+}
+
 void ngx_http_afpa_transport_take(ngx_http_afpa_client_t *client)
 {
     ngx_connection_t *c = client->c;

@@ -142,6 +142,38 @@ START_TEST(places)
 }
 END_TEST
 
+/* httpd: what it says of the connection is left out; its place is before Content-Type, and in a 304 at the end. */
+START_TEST(answers_keep_alive)
+{
+#define HTTPD "HTTP/1.1 200 OK\r\nDate: Sun, 06 Nov 1994 08:49:37 GMT\r\n" TAG "Content-Length: 42\r\n"
+#define TAG "ETag: \"e\"\r\n"
+#define TYPE "Content-Type: a/b\r\n"
+    static const char plain[] = HTTPD TYPE "\r\n",
+                      asked[] = HTTPD "Keep-Alive: timeout=5, max=99\r\nConnection: Keep-Alive\r\n" TYPE "\r\n";
+    static const char *const headers[] = {plain, asked};
+    static const char shorter[] = "HTTP/1.1 304 Not Modified\r\nDate: Sun, 06 Nov 1994 08:49:37 GMT\r\n" TAG "\r\n";
+    static const char closes[] = HTTPD "Connection: close\r\n" TYPE "\r\n", weak[] = "HTTP/1.1 200 OK\r\nETag: W/\"e\"\r\n\r\n";
+    static char out[AFPA__BLOCK_MAX];
+    const afpa__block_shared_t *b = (const void *)out;
+    afpa_response_terms_t t = terms;
+    const char *why;
+
+    t.answers_keep_alive = t.strong_etag = true;
+    for (unsigned i = 0; i < 2; i++) {
+        ck_assert_uint_eq(afpa__capture(headers[i], strlen(headers[i]), 42, &t, out, &why),
+                          sizeof(*b) + strlen(plain) + strlen(shorter));
+        ck_assert_int_eq(memcmp(afpa__block_bytes(b, 0), plain, sizeof(plain) - 1), 0);
+        ck_assert_int_eq(memcmp(afpa__block_bytes(b, 1), shorter, sizeof(shorter) - 1), 0);
+        ck_assert_uint_eq(b->part[0].connection, sizeof(HTTPD) - 1);
+        ck_assert_uint_eq(b->part[1].connection, sizeof(shorter) - 3);
+        ck_assert_uint_eq(b->part[0].connection_length + b->part[1].connection_length, 0);
+    }
+    ck_assert_uint_eq(afpa__capture(closes, sizeof(closes) - 1, 42, &t, out, &why), 0);
+    ck_assert_uint_eq(afpa__capture(weak, sizeof(weak) - 1, 42, &t, out, &why), 0);
+    ck_assert_str_eq(why, "the file has changed just now");
+}
+END_TEST
+
 START_TEST(too_long)
 {
     static char header[AFPA_RESPONSE_HEADER_MAX + 1], block[AFPA__BLOCK_MAX];
@@ -201,6 +233,7 @@ int main(void)
     suite_add_tcase(suite, loops);
     check_add(suite, "with_nul", with_nul);
     check_add(suite, "places", places);
+    check_add(suite, "answers_keep_alive", answers_keep_alive);
     check_add(suite, "too_long", too_long);
     check_add(suite, "damaged", damaged);
     return check_main(suite);

@@ -17,6 +17,7 @@ static const struct {
 } answered[] = {
     {GET("/small"), false},
     {GET("/empty"), false},
+    {GET("/one"), false},
     {GET("/large"), false},
     {HEAD("/large"), false},
     {SAME("/large"), false},
@@ -24,8 +25,10 @@ static const struct {
     {GET("/small") GET("/small?1") HEAD("/small?2") SAME("/small?3"), false},
     {GET("/large") GET("/small") GET("/large") GET("/large"), false},
     {GET("/small") GET("/large") GET("/small"), false},
+    {GET("/one") GET("/one") GET("/small") GET("/one") GET("/large") GET("/one"), false},
     {OLD_KEEP("/small") GET("/small"), false},
     {CLOSE("/small"), true},
+    {CLOSE("/one"), true},
     {CLOSE("/large"), true},
     {CLOSE("/empty"), true},
     {OLD("/small"), true},
@@ -121,6 +124,7 @@ static const struct {
     {"", "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", AFPA_DECLINE_METHOD},
     {GET("/small"), POST GET("/small"), AFPA_DECLINE_METHOD},
     {GET("/large"), GET("/other") GET("/large"), AFPA_DECLINE_NO_RESPONSE},
+    {GET("/one"), GET("/other") GET("/one"), AFPA_DECLINE_NO_RESPONSE},
     {GET("/small") SAME("/large") GET("/large"), "BREW /pot", AFPA_DECLINE_METHOD},
 };
 
@@ -189,8 +193,8 @@ END_TEST
 
 /* ---- splits ---- */
 
-static const char stream[] = GET("/small") HEAD("/small?1") SAME("/large") GET("/empty") GET("/small?2") POST;
-static const char stream_answered[] = GET("/small") HEAD("/small?1") SAME("/large") GET("/empty") GET("/small?2");
+static const char stream[] = GET("/small") HEAD("/small?1") SAME("/large") GET("/empty") GET("/one") GET("/small?2") POST;
+static const char stream_answered[] = GET("/small") HEAD("/small?1") SAME("/large") GET("/empty") GET("/one") GET("/small?2");
 
 /* Whatever came is answered or handed over, once, in order. */
 static void nothing_lost(rig_t *r, size_t arrived)

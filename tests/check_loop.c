@@ -6,6 +6,7 @@
 
 #include <arpa/inet.h>
 #include <pthread.h>
+#include <unistd.h>
 
 #include "transport_side.h"
 
@@ -114,6 +115,7 @@ END_TEST
 
 typedef struct errand {
     afpa_job_t job;
+    afpa_loop_t *loop;
     pthread_t ran_in, done_in;
     bool done;
 } errand_t;
@@ -151,6 +153,116 @@ START_TEST(jobs)
 }
 END_TEST
 
+static void *post_all(void *data)
+{
+    errand_t *errands = data;
+
+    for (unsigned i = 0; i < 20; i++)
+        afpa_loop_post(errands[i].loop, &errands[i].job);
+    return NULL;
+}
+
+/* Posted from another thread, done here, in the order they were posted. */
+START_TEST(posts)
+{
+    errand_t errands[20] = {0};
+    afpa_loop_t *loop = afpa_loop_create();
+    pthread_t thread;
+
+    for (unsigned i = 0; i < 20; i++)
+        errands[i] = (errand_t){.job = {.done = on_errand_done}, .loop = loop};
+    ck_assert_int_eq(pthread_create(&thread, NULL, post_all, errands), 0);
+    for (unsigned tries = 0; tries < 500 && !errands[19].done; tries++)
+        afpa_loop_run(loop, 10);
+    pthread_join(thread, NULL);
+    for (unsigned i = 0; i < 20; i++)
+        ck_assert(errands[i].done && pthread_equal(errands[i].done_in, pthread_self()));
+    afpa_loop_destroy(&loop);
+}
+END_TEST
+
+/* ---- sockets that come from elsewhere ---- */
+
+static unsigned awaited;
+static afpa_status_t await_status;
+
+static void on_awaited(afpa_io_t *io, afpa_status_t status, size_t bytes)
+{
+    (void)io;
+    (void)bytes;
+    awaited++;
+    await_status = status;
+}
+
+static void fill(int fd)
+{
+    static const char some[65536];
+
+    while (send(fd, some, sizeof(some), MSG_DONTWAIT) > 0)
+        continue;
+}
+
+static void drain(int fd)
+{
+    char some[65536];
+
+    while (recv(fd, some, sizeof(some), MSG_DONTWAIT) > 0)
+        continue;
+}
+
+static void turns(afpa_loop_t *loop, unsigned until)
+{
+    for (unsigned i = 0; i < 20 && awaited < until; i++)
+        afpa_loop_run(loop, 5);
+}
+
+/* Reading and writing go on beside the loop; an edge that the loop saw in between is not lost. */
+START_TEST(adopted)
+{
+    afpa_io_t io = {.completed = on_awaited};
+    afpa_loop_t *loop = afpa_loop_create();
+    afpa_transport_t *transport;
+    int pair[2];
+
+    ck_assert_int_eq(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, pair), 0);
+    transport = afpa_loop_adopt(loop, NULL, pair[0]);
+    ck_assert_ptr_nonnull(transport);
+
+    fill(pair[0]);
+    turns(loop, 1);
+    drain(pair[1]);
+    afpa_loop_run(loop, 5); /* writable again, and nobody has asked */
+    ck_assert_int_eq(afpa_loop_await(transport, &io, true), AFPA_OK);
+    turns(loop, 1);
+    ck_assert_uint_eq(awaited, 1);
+
+    fill(pair[0]);
+    ck_assert_int_eq(afpa_loop_await(transport, &io, true), AFPA_OK);
+    turns(loop, 2);
+    ck_assert_uint_eq(awaited, 1);
+    drain(pair[1]);
+    turns(loop, 2);
+    ck_assert_uint_eq(awaited, 2);
+
+    ck_assert_int_eq(afpa_loop_await(transport, &io, false), AFPA_OK);
+    turns(loop, 3);
+    ck_assert_uint_eq(awaited, 2);
+    ck_assert_int_eq(send(pair[1], "x", 1, 0), 1);
+    turns(loop, 3);
+    ck_assert_uint_eq(awaited, 3);
+    ck_assert_int_eq(await_status, AFPA_OK);
+
+    drain(pair[0]);
+    ck_assert_int_eq(afpa_loop_await(transport, &io, false), AFPA_OK);
+    afpa_transport_disconnect(transport, NULL, AFPA_DISCONNECT_CLOSE);
+    ck_assert_uint_eq(awaited, 4);
+    ck_assert_int_eq(await_status, AFPA_CLOSED);
+    ck_assert_int_eq(send(pair[1], "x", 1, MSG_NOSIGNAL), -1); /* the socket went with it */
+    close(pair[1]);
+    afpa_loop_destroy(&loop);
+}
+END_TEST
+
 int main(void)
 {
     Suite *suite = suite_create("loop");
@@ -160,5 +272,7 @@ int main(void)
     side_add(suite, "cannot_listen", cannot_listen, 1);
     side_add(suite, "fair", fair, 1);
     side_add(suite, "jobs", jobs, 1);
+    side_add(suite, "posts", posts, 1);
+    side_add(suite, "adopted", adopted, 1);
     return check_main(suite);
 }

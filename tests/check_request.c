@@ -244,7 +244,7 @@ START_TEST(both_scans)
             for (size_t i = 0; i < sizeof(bytes); i++)
                 if ((unsigned char)bytes[i] < 32)
                     bytes[i] = check_below(&random, 100) ? 'a' : bytes[i];
-        CHECK_THAT(afpa__value_end(bytes + start, bytes + length) == afpa__value_end_scalar(bytes + start, bytes + length));
+        CHECK_THAT(afpa__value_end(bytes, bytes + start, bytes + length) == afpa__value_end_scalar(bytes + start, bytes + length));
     }
     for (unsigned c = 0; c < 256; c++) {
         bool allowed = c == '\t' || (c >= 32 && c != 127);
@@ -252,7 +252,7 @@ START_TEST(both_scans)
         memset(bytes, 'a', 32);
         for (unsigned at = 0; at < 32; at++) {
             bytes[at] = (char)c;
-            CHECK_THAT((afpa__value_end(bytes, bytes + 32) == bytes + 32) == allowed);
+            CHECK_THAT((afpa__value_end(bytes, bytes, bytes + 32) == bytes + 32) == allowed);
             CHECK_THAT((afpa__value_end_scalar(bytes, bytes + 32) == bytes + 32) == allowed);
             bytes[at] = 'a';
         }

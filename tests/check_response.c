@@ -141,7 +141,7 @@ END_TEST
 static void printed(const afpa_response_t *r, bool not_modified, bool keep_alive, const char *should)
 {
     static char out[AFPA_RESPONSE_PRINT_MAX];
-    size_t length = afpa_response_print(r, not_modified, keep_alive, TODAY, out);
+    size_t length = afpa_response_print(r, not_modified, (afpa_persistence_t){.keep_alive = keep_alive}, TODAY, out);
 
     ck_assert_uint_eq(length, strlen(should));
     ck_assert_int_eq(memcmp(out, should, length), 0);
@@ -207,6 +207,46 @@ START_TEST(expires_follows)
             "Connection: keep-alive\r\n\r\n");
     printed(&r, true, false,
             "HTTP/1.1 304 Not Modified\r\nDate: " TODAY "\r\nExpires: Tue, 24 Nov 2026 18:00:00 GMT\r\nConnection: close\r\n\r\n");
+    afpa_response_release(&r);
+    fixture_end(&f);
+}
+END_TEST
+
+/* httpd tells who asks for how long, and for how many requests. */
+START_TEST(answers_keep_alive)
+{
+#define HEAD(line) "HTTP/1.1 200 OK\r\nDate: " TODAY "\r\nContent-Length: 1000\r\n" line "Content-Type: a/b\r\n\r\n"
+    static const char text[] = "HTTP/1.1 200 OK\r\nDate: " DATE "\r\nContent-Length: 1000\r\nContent-Type: a/b\r\n\r\n";
+    static const struct {
+        afpa_persistence_t persistence;
+        const char *should;
+    } table[] = {
+        {{.keep_alive = true, .left = 7}, HEAD("")},
+        {{.keep_alive = true, .asked = true, .left = 7}, HEAD("Keep-Alive: timeout=75, max=7\r\nConnection: Keep-Alive\r\n")},
+        {{.keep_alive = true, .asked = true, .left = AFPA_REQUESTS_UNLIMITED - 1},
+         HEAD("Keep-Alive: timeout=75\r\nConnection: Keep-Alive\r\n")},
+        {{.asked = true}, HEAD("Connection: close\r\n")},
+    };
+    static char out[AFPA_RESPONSE_PRINT_MAX];
+    afpa_request_t request = request_for("/k");
+    afpa_response_terms_t t = terms;
+    afpa_response_t r;
+    const char *why;
+    afpa_ref_t ref;
+    fixture_t f;
+
+    begin(&f);
+    ref = fixture_open(&f, "a");
+    t.answers_keep_alive = true;
+    ck_assert_int_eq(afpa_response_admit(afpa_response_propose(&request, text, sizeof(text) - 1, &ref, &t, &why)), AFPA_OK);
+    afpa_cache_release(&ref);
+    ck_assert_int_eq(afpa_response_lookup(f.cache, terms.server, &request, &r), AFPA_OK);
+    for (unsigned i = 0; i < CHECK_COUNT(table); i++) {
+        size_t length = afpa_response_print(&r, false, table[i].persistence, TODAY, out);
+
+        ck_assert_uint_eq(length, strlen(table[i].should));
+        ck_assert_int_eq(memcmp(out, table[i].should, length), 0);
+    }
     afpa_response_release(&r);
     fixture_end(&f);
 }
@@ -427,6 +467,7 @@ int main(void)
     check_add(suite, "long_urls", long_urls);
     check_add(suite, "header_block", header_block);
     check_add(suite, "expires_follows", expires_follows);
+    check_add(suite, "answers_keep_alive", answers_keep_alive);
     check_add(suite, "dead_with_its_file", dead_with_its_file);
     check_add(suite, "held_over_its_files_end", held_over_its_files_end);
     check_add(suite, "fresh_as_its_file", fresh_as_its_file);

@@ -21,6 +21,22 @@ static void on_handover(void *context, afpa_transport_t *transport, const char *
     r->c = NULL;
 }
 
+static void on_unfinished(void *context, afpa_transport_t *transport, const char *bytes, size_t length, bool timed_out)
+{
+    rig_t *r = context;
+
+    ck_assert_int_eq(r->conn.receiving != NULL, timed_out);
+    r->conn.receiving = NULL;
+    r->unfinished++;
+    r->timed_out = timed_out;
+    on_handover(context, transport, bytes, length, AFPA_COUNTER_LIMIT);
+}
+
+void rig_take_unfinished(rig_t *r)
+{
+    r->engine->setup.unfinished = on_unfinished;
+}
+
 static void on_closed(void *context)
 {
     rig_t *r = context;
@@ -39,6 +55,7 @@ static void on_replied(void *context, const afpa_reply_t *reply)
     memcpy(r->replies[n].target, reply->request->target.at, length);
     r->replies[n].target[length] = 0;
     r->replies[n].status = reply->status;
+    r->replies[n].header = reply->header;
     r->replies[n].body = reply->body;
     r->replies[n].cut = reply->cut;
 }
@@ -81,9 +98,11 @@ void rig_begin(rig_t *r)
     fixture_clock_stop();
     fake_jobs_begin(&r->jobs);
     fixture_file(&r->f, "small", RIG_SMALL, 1);
+    fixture_file(&r->f, "one", RIG_ONE, 1);
     fixture_file(&r->f, "large", RIG_LARGE, 1);
     fixture_file(&r->f, "empty", 0, 1);
     rig_admit(r, "/small", "small", &usual);
+    rig_admit(r, "/one", "one", &usual);
     rig_admit(r, "/large", "large", &usual);
     rig_admit(r, "/empty", "empty", &usual);
     for (unsigned i = 0; i < 64; i++) {
@@ -143,6 +162,14 @@ void rig_arrive(rig_t *r, const char *text)
     fake_conn_arrive(&r->conn, text, strlen(text));
 }
 
+void rig_pass(rig_t *r, unsigned ms)
+{
+    for (; ms >= 250; ms -= 250) {
+        fixture_clock_advance(250);
+        afpa_engine_tick(r->engine);
+    }
+}
+
 void rig_settle(rig_t *r)
 {
     for (;;) {
@@ -162,6 +189,14 @@ void rig_blank_dates(char *bytes, size_t length)
             memset(bytes + i + 8, 'x', AFPA_HTTP_DATE);
 }
 
+/* Their name is the tag. */
+static void file_name(const afpa_response_t *response, char name[64])
+{
+    afpa_text_t etag = afpa_response_validators(response).etag;
+
+    snprintf(name, 64, "%.*s", (int)etag.length - 2, etag.at + 1);
+}
+
 size_t rig_expect(rig_t *r, const char *text, char *to)
 {
     const char *end = text + strlen(text);
@@ -171,16 +206,18 @@ size_t rig_expect(rig_t *r, const char *text, char *to)
         afpa_response_t response;
         afpa_request_t request;
         afpa_counter_t why;
+        char name[64];
         bool same;
         uint64_t size;
 
         ck_assert_int_eq(afpa_request_read(text, (size_t)(end - text), &request, &why), AFPA_REQUEST_WHOLE);
         ck_assert_int_eq(afpa_response_lookup(r->f.cache, 7, &request, &response), AFPA_OK);
         same = request.if_none_match.at != NULL;
-        length += afpa_response_print(&response, same, request.keep_alive, "Sun, 06 Nov 1994 08:49:37 GMT", to + length);
+        length += afpa_response_print(&response, same, (afpa_persistence_t){.keep_alive = request.keep_alive}, "Sun, 06 Nov 1994 08:49:37 GMT", to + length);
         size = same || request.head ? 0 : afpa_ref_identity(&response.file)->size;
+        file_name(&response, name);
         for (uint64_t i = 0; i < size; i++)
-            to[length + i] = fixture_byte(size == RIG_LARGE ? "large" : "small", 1, i);
+            to[length + i] = fixture_byte(name, 1, i);
         length += size;
         afpa_response_release(&response);
         text += request.length;

@@ -18,6 +18,7 @@
 #define OLD_KEEP(target) "GET " target " HTTP/1.0\r\nHost: h\r\nConnection: keep-alive\r\n\r\n"
 
 #define RIG_SMALL 1000u
+#define RIG_ONE 50000u /* one chunk, too large to be copied */
 #define RIG_LARGE 200000u
 
 typedef struct rig {
@@ -31,20 +32,24 @@ typedef struct rig {
     char *handed; /* bytes handed over, NULL: not */
     size_t handed_length;
     afpa_counter_t why;
-    unsigned handovers, closes;
+    unsigned handovers, closes, unfinished;
+    bool timed_out; /* the head that was unfinished */
     struct {
         char target[64];
         unsigned status;
-        uint64_t body;
+        uint64_t header, body;
         bool cut;
     } replies[256];
     unsigned told;
 } rig_t;
 
-/* Files small (1000 bytes), large (200000) and empty, each admitted as /small and so on; /small?N for N < 64 as well. */
+/* Files small (1000 bytes), one (50000), large (200000) and empty, each admitted as /small and so on; /small?N for N < 64 too. */
 void rig_begin(rig_t *r);
 /* Ends it; fails if a pin or a connection is left. */
 void rig_end(rig_t *r);
+
+/* As a host that ends unfinished heads itself. */
+void rig_take_unfinished(rig_t *r);
 
 /* The connection has ended: another one, on the same cache and engine, with nothing seen of it. */
 void rig_again(rig_t *r);
@@ -53,6 +58,9 @@ void rig_again(rig_t *r);
 void rig_start(rig_t *r);
 
 void rig_arrive(rig_t *r, const char *text);
+
+/* Lets time pass, with the engine's ticks. */
+void rig_pass(rig_t *r, unsigned ms);
 
 /* Drives completions, writability and jobs until nothing moves. */
 void rig_settle(rig_t *r);

@@ -29,6 +29,7 @@ suites = \
 	tests/check_owner \
 	tests/check_owner_death \
 	tests/check_pin \
+	tests/check_reply \
 	tests/check_request \
 	tests/check_response \
 	tests/check_segment \
@@ -59,6 +60,7 @@ tests_check_engine_SOURCES = tests/check_engine.c $(rig)
 side = tests/transport_side.c tests/transport_side.h tests/fake_provider.c tests/fake_provider.h tests/check_main.h
 tests_check_transport_epoll_SOURCES = tests/check_transport_epoll.c $(side)
 tests_check_loop_SOURCES = tests/check_loop.c $(side)
+tests_check_reply_SOURCES = tests/check_reply.c $(rig)
 tests_check_conn_SOURCES = tests/check_conn.c $(rig)
 tests_check_conn_end_SOURCES = tests/check_conn_end.c $(rig)
 tests_check_evict_SOURCES = tests/check_evict.c $(fixture)

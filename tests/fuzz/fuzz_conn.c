@@ -109,7 +109,7 @@ static bool should_answer(const afpa_request_t *request, outcome_t *o)
     if (condition != AFPA_CONDITION_UNCLEAR) {
         bool same = condition == AFPA_CONDITION_NOT_MODIFIED;
 
-        o->sent += afpa_response_print(&response, same, request->keep_alive, "Sun, 06 Nov 1994 08:49:37 GMT", expected + o->sent);
+        o->sent += afpa_response_print(&response, same, (afpa_persistence_t){.keep_alive = request->keep_alive}, "Sun, 06 Nov 1994 08:49:37 GMT", expected + o->sent);
         size = same || request->head ? 0 : afpa_ref_identity(&response.file)->size;
         for (uint64_t i = 0; i < size; i++)
             expected[o->sent + i] = fixture_byte(size == RIG_LARGE ? "large" : "small", 1, i);

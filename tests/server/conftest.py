@@ -7,7 +7,7 @@ AFPA_BUILDDIR      where make ran (default: the top of the tree)
 AFPA_REQUIRE_ALL=1 a server or module that is missing fails the tests instead of skipping them
 AFPA_STOCK_ONLY=1  no module at all: both servers of a pair are stock; what fails then is a wrong expectation
 
-A module with FAST = True runs once more, with nginx's fast path in front; AFPA_FAST=0 leaves that out.
+A module with FAST = True runs once more, with the fast path in front; AFPA_FAST=0 leaves that out.
 
 A test module that uses `pair` says how its servers are configured and what they serve:
 CONF and OUTER (texts by kind of server, see servers.Server), SETTINGS (more arguments of Pair), tree(pair) (makes the files).
@@ -30,7 +30,7 @@ def afpactl():
     need(STOCK_ONLY or AFPACTL.exists(), f"{AFPACTL} has not been built")
 
 
-FAST_PATH = {"nginx": "afpa_fast_path on; afpa_access_log off;"}
+FAST_PATH = {"nginx": "afpa_fast_path on; afpa_access_log off;", "httpd": "AfpaFastPath on\nAfpaLogging off\n"}
 # pytest keeps a fixture as long as its parameter is the very same object.
 FLAVOURS = [*KINDS, *(f"{kind}+fast" for kind in FAST_PATH)]
 

@@ -29,6 +29,7 @@ NOT_ADMITTED = {
     "bypass": "afpa_bypass $arg_x;",
     "off": "afpa_fast_path off;",
     "try": "try_files /try/none.bin $uri =404;",
+    "zipped": "gzip_static always;",
     "ssi": "ssi on; ssi_types *;",
     "sub": "sub_filter aaa bbb; sub_filter_types *;",
 }
@@ -272,6 +273,54 @@ def test_slow_heads(pair, said):
                     assert wire.reply().status == 200
                 assert wire.until_end() == b""
                 assert 0.9 <= time.monotonic() - begin <= 3
+    finally:
+        zone.remove()
+
+
+UNFINISHED = [b"", b"G", b"GET /small.bin HTT", b"GET /small.bin HTTP/1.1\r\nHost: local", b"HEAD / HTTP/1.1\r\nHost: a\r\nUser-Agent: x\r\n",
+              get("/small.bin"), get("/small.bin") + b"GET /sm", get("/say") + b"GET /small.bin HTTP/1.1\r\n", get("/small.bin") + get("/missing"),
+              b"\x16\x03\x01", b"POST /small"]
+
+
+def end_of(server, said, how):
+    """What comes back, and the lines in the log, for a client that stops in the middle of a head."""
+    log, before = server.dir / "access.log", len((server.dir / "access.log").read_text().splitlines())
+    with Wire(server.port) as wire:
+        wire.send(said) if said else None
+        if how == "half":
+            wire.sock.shutdown(socket.SHUT_WR)
+        elif how == "reset":
+            time.sleep(0.1)
+            wire.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
+            wire.sock.close()
+        got = b"" if how == "reset" else wire.until_end()
+    time.sleep(0.2)
+    lines = [re.sub(r"\[[^]]*\]", "[-]", line) for line in log.read_text().splitlines()[before:]]
+    return re.sub(rb"\r\nDate: [^\r\n]*", b"\r\nDate: -", got), lines
+
+
+@pytest.mark.parametrize("how", ["slow", "half", "reset"])
+def test_unfinished_heads(pair, how):
+    """A head that does not arrive whole: nginx answers and logs it, 408 or 400, and no other end has a line."""
+    zone, conf = Zone(), "access_log @DIR@/access.log; client_header_timeout 1s; keepalive_timeout 1s; location = /say { return 200 x; }"
+    ours = Server("nginx", pair.root, zone, conf=FAST + conf, workers=1, revalidate=3600000)
+    stock = Server("nginx", pair.root, None, conf=conf, workers=1)
+    try:
+        with ours, stock:
+            for _ in range(5):
+                fetch(ours.port, get("/small.bin"))
+                time.sleep(0.02)
+            for said in UNFINISHED:
+                begin = time.monotonic()
+                replies, lines = end_of(ours, said, how)
+                assert time.monotonic() - begin < 2.2
+                theirs, their_lines = end_of(stock, said, how)
+                assert replies == theirs
+                if said.startswith(get("/small.bin")):  # answered by the fast path, which has a log of its own
+                    assert '"GET /small.bin HTTP/1.1" 200' in their_lines.pop(0)
+                assert lines == their_lines
+            assert zone.count("fast_hits") > 2 and zone.unpinned()
+            assert "signal" not in ours.log()
     finally:
         zone.remove()
 

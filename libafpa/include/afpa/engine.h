@@ -43,6 +43,10 @@ typedef struct afpa_engine_setup {
     /* The request is the host's, for the reason `why` (counted already).  The engine has forgotten the connection; no request of
      * its transport is under way.  `bytes` are what was read and not answered, at least one; the host copies them. */
     void (*handover)(void *context, afpa_transport_t *transport, const char *bytes, size_t length, afpa_counter_t why);
+    /* The head of a request did not arrive whole: its time is over, or the peer ended the connection; the host is to do with it as
+     * it does with its own.  As handover(), but nothing is counted, and after `timed_out` a receive is still under way, which the
+     * transport has to forget without a completion.  NULL: such connections are closed. */
+    void (*unfinished)(void *context, afpa_transport_t *transport, const char *bytes, size_t length, bool timed_out);
     /* The connection is closed, its transport gone; the engine has forgotten it. */
     void (*closed)(void *context);
     /* A reply was sent, or cut.  In the order of the requests.  May be NULL. */
@@ -81,6 +85,9 @@ afpa_conn_t *afpa_conn_start(afpa_engine_t *engine, const afpa_conn_setup_t *set
 
 /* Ends the connection: at once if it waits for a request, after the reply under way otherwise; then closed() is called. */
 void afpa_conn_close(afpa_conn_t *conn);
+
+/* The next reply is its last; until then it waits as ever.  For a connection without any request yet, when the host is to stop. */
+void afpa_conn_finish(afpa_conn_t *conn);
 
 /* Whether it waits for the first byte of a request: it can be closed and nobody loses anything. */
 bool afpa_conn_idle(const afpa_conn_t *conn);

@@ -24,9 +24,14 @@ void afpa_http_date_print(int64_t seconds, char *text);
 /* Reads that form alone (IMF-fixdate, RFC 9110 section 5.6.7).  false: anything else. */
 bool afpa_http_date_parse(const char *text, size_t length, int64_t *seconds);
 
-/* How a server compares If-Modified-Since, and whether it asks for If-None-Match too (nginx) or goes by it alone (RFC 9110
- * section 13.2.2, httpd) where both are given. */
-typedef enum afpa_since { AFPA_SINCE_EXACT, AFPA_SINCE_BEFORE, AFPA_SINCE_NEVER } afpa_since_t;
+/* How a server compares If-Modified-Since, and whether it asks for If-None-Match too (nginx and httpd do) or goes by that alone
+ * (RFC 9110 section 13.2.2) where both are given. */
+typedef enum afpa_since {
+    AFPA_SINCE_EXACT,
+    AFPA_SINCE_BEFORE,
+    AFPA_SINCE_NEVER,
+    AFPA_SINCE_PAST /* as AFPA_SINCE_BEFORE, and a time in the future is no condition (RFC 9110 section 13.1.3, httpd) */
+} afpa_since_t;
 
 typedef struct afpa_validators {
     afpa_text_t etag;      /* with its quotes and W/; at NULL: none */

@@ -2,8 +2,8 @@
  *
  * The library's own event loop, and the transport provider on it: epoll, edge-triggered.  For hosts that have none.
  *
- * One loop belongs to one thread; only afpa_loop_wake() may be called from others.  A server runs a loop per thread, each with a
- * listening socket of its own on the same address (SO_REUSEPORT), so that the kernel spreads connections.
+ * One loop belongs to one thread; only afpa_loop_wake() and afpa_loop_post() may be called from others.  A server runs a loop per
+ * thread, each with a listening socket of its own on the same address (SO_REUSEPORT), so that the kernel spreads connections.
  */
 #ifndef AFPA_LOOP_H
 #define AFPA_LOOP_H
@@ -41,6 +41,18 @@ void afpa_loop_unlisten(afpa_loop_t *loop);
 /* A new transport of this loop, for connect(); one that is never connected is given back with disconnect().  NULL: out of memory.
  */
 afpa_transport_t *afpa_loop_transport(afpa_loop_t *loop, afpa_endpoint_t *endpoint);
+
+/* A transport of this loop over a connected, non-blocking socket, which belongs to the transport from then on: closed when it is
+ * disconnected.  As if just accepted: the first receive looks at the socket at once.  NULL: out of memory or watches; the socket
+ * stays the caller's. */
+afpa_transport_t *afpa_loop_adopt(afpa_loop_t *loop, afpa_endpoint_t *endpoint, int fd);
+
+/* For who reads and writes the socket of a transport himself while no request of the transport is under way: completes once the
+ * socket can be read from or written to, or is broken; may do so inline.  AFPA_CLOSED: it was disconnected first. */
+afpa_status_t afpa_loop_await(afpa_transport_t *transport, afpa_io_t *io, bool writable);
+
+/* Has job->done called in the loop's thread.  From any thread; the job stays where it is until then. */
+void afpa_loop_post(afpa_loop_t *loop, afpa_job_t *job);
 
 /* Waits for events, at most `ms` (-1: for ever), and handles them.  AFPA_OK, or AFPA_IO_ERROR: errno says why. */
 afpa_status_t afpa_loop_run(afpa_loop_t *loop, int ms);

@@ -35,9 +35,10 @@ typedef struct afpa_request {
     afpa_text_t target; /* origin form, as sent */
     afpa_text_t host;
     afpa_text_t if_none_match, if_modified_since, accept_encoding, referer, user_agent;
-    bool head;       /* HEAD, else GET */
-    bool http10;     /* HTTP/1.0, else HTTP/1.1 */
-    bool keep_alive; /* by version and Connection */
+    bool head;             /* HEAD, else GET */
+    bool http10;           /* HTTP/1.0, else HTTP/1.1 */
+    bool keep_alive;       /* by version and Connection */
+    bool keep_alive_token; /* Connection says keep-alive */
 } afpa_request_t;
 
 typedef enum afpa_request_result {

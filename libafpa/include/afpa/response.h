@@ -26,15 +26,17 @@ extern "C" {
 
 /* Longest header block. */
 #define AFPA_RESPONSE_HEADER_MAX 4096
-/* Bytes that afpa_response_print() may write: what closing says can be longer than what keeping alive said. */
-#define AFPA_RESPONSE_PRINT_MAX (AFPA_RESPONSE_HEADER_MAX + 32)
+/* Bytes that afpa_response_print() may write: what it says of the connection can be longer than what was said when it was taken. */
+#define AFPA_RESPONSE_PRINT_MAX (AFPA_RESPONSE_HEADER_MAX + 96)
+
+#define AFPA_REQUESTS_UNLIMITED UINT32_MAX
 
 /* What a connection may still do after a reply. */
 typedef struct afpa_limits {
     uint32_t keep_alive_ms; /* idle until the next request */
     uint32_t send_ms;       /* without progress while sending */
     uint32_t lifetime_ms;   /* since it was accepted; no reply after that keeps it alive */
-    uint32_t requests;      /* the reply to request number `requests` closes */
+    uint32_t requests;      /* the reply to request number `requests` closes; AFPA_REQUESTS_UNLIMITED: none does for that */
 } afpa_limits_t;
 
 /* What one server says about its replies. */
@@ -45,6 +47,9 @@ typedef struct afpa_response_terms {
     afpa_limits_t limits;
     afpa_since_t since; /* see afpa_validators_t */
     bool both;
+    bool answers_keep_alive;    /* as httpd: a reply says that the connection is kept only to who asked for it, and then for how
+                                 * long and for how many requests; false, as nginx: it says so always, in the words captured */
+    bool strong_etag;           /* a weak one will be another soon (httpd: of a file changed in the last second): not admitted */
     bool expires_follows;       /* Expires is the time of the reply plus a constant; else it has to be a constant itself */
     uint32_t tag;               /* the server's own; comes back in afpa_reply_t */
     const char *const *dropped; /* fields of a 200 that the server leaves out of a 304; ends with NULL */
@@ -96,9 +101,17 @@ uint32_t afpa_response_tag(const afpa_response_t *response);
 /* The first chunk of the file's payload, all of it if it has one; in memory while the response is held. */
 const void *afpa_response_payload(const afpa_response_t *response, uint32_t *length);
 
+/* What a reply says of its connection. */
+typedef struct afpa_persistence {
+    bool keep_alive; /* false: it is closed */
+    bool asked;      /* the request's Connection says keep-alive */
+    uint32_t left;   /* requests that may follow; from AFPA_REQUESTS_UNLIMITED / 2 on it does not say how many */
+} afpa_persistence_t;
+
 /* Writes the header block of a 200 or a 304 with `date` (AFPA_HTTP_DATE bytes) in it; returns its length, at most
- * AFPA_RESPONSE_PRINT_MAX.  keep_alive false: it says that the connection is closed. */
-size_t afpa_response_print(const afpa_response_t *response, bool not_modified, bool keep_alive, const char *date, char *out);
+ * AFPA_RESPONSE_PRINT_MAX. */
+size_t afpa_response_print(const afpa_response_t *response, bool not_modified, afpa_persistence_t persistence, const char *date,
+                           char *out);
 
 /* Has a worker check the file: see afpa_cache_check_later(). */
 void afpa_response_check_later(const afpa_response_t *response, afpa_executor_t *executor);

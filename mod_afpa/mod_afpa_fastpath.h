@@ -1,0 +1,139 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * mod_afpa, the fast path: what its files share.
+ *
+ *   MPM ─ accepted ─► mod_afpa_fastpath.c ─ descriptor ─► mod_afpa_loop.c ── request is httpd's ──► mod_afpa_host.c
+ *                     takes it from the MPM               engine, in loop threads                   httpd, in threads of ours
+ *                                                           ▲                                          │
+ *                                                           └───────── reply sent, kept alive ─────────┘
+ */
+#ifndef MOD_AFPA_FASTPATH_H
+#define MOD_AFPA_FASTPATH_H
+
+#include "mod_afpa.h"
+
+#include <netinet/in.h>
+
+#include <afpa/engine.h>
+#include <afpa/loop.h>
+#include <afpa/response.h>
+
+typedef struct afpa_mod_loop afpa_mod_loop_t;
+
+/* What httpd wants done with a connection when it is through with it for now. */
+typedef enum {
+    AFPA_MOD_TO_ENGINE,  /* kept alive, between two requests */
+    AFPA_MOD_WAIT_INPUT, /* wait for input, then httpd again: kept alive too, but in a protocol of its own */
+    AFPA_MOD_WAIT_READ,  /* wait for input in the middle of something */
+    AFPA_MOD_WAIT_WRITE, /* wait until more of the reply can be sent, then httpd again */
+    AFPA_MOD_SUSPENDED,  /* a handler will go on with it by itself */
+    AFPA_MOD_LINGER,     /* all is sent; read what still comes, for a while */
+    AFPA_MOD_LINGER_SHORT,
+    AFPA_MOD_CLOSE
+} afpa_mod_after_t;
+
+/* A connection that was taken from the MPM.  It belongs to one thread at a time: to that of its loop, or, from
+ * afpa_mod_host_submit() until afpa_mod_loop_return(), to one of httpd's. */
+typedef struct afpa_mod_client {
+    afpa_job_t job; /* first: its way to the other thread */
+    afpa_mod_loop_t *loop;
+    struct afpa_mod_client *next, *previous; /* of the loop's */
+    int fd;                                  /* the transport's, once there is one */
+    struct sockaddr_storage local, remote;
+    char ip[INET6_ADDRSTRLEN];
+    server_rec *base_server;
+    uint64_t server; /* see afpa_response_terms_t */
+    uint64_t accepted_ms;
+    uint32_t requests; /* replies so far, of both */
+    uint32_t keep_alive_ms;
+    /* the loop's: */
+    afpa_transport_t *transport;
+    afpa_conn_t *conn; /* the engine's; NULL: the engine does not have it */
+    afpa_io_t waiting, closing;
+    uint64_t deadline; /* of what is awaited; 0: nothing is */
+    int idle;          /* what is awaited is a request */
+    /* httpd's: */
+    conn_rec *c; /* NULL: httpd has not had it yet */
+    apr_socket_t *socket;
+    conn_state_t state;
+    afpa_mod_after_t after;
+    char *bytes; /* read by the engine, and not answered: httpd's to read first */
+    apr_size_t length;
+} afpa_mod_client_t;
+
+/* The number of the virtual hosts behind the address that a connection came to, in this configuration. */
+uint64_t afpa_mod_server_number(const conn_rec *c);
+
+/* Whether connections to this address are taken over. */
+int afpa_mod_takes_over(const apr_sockaddr_t *local);
+
+/* The servers' configurations, by tag. */
+const server_rec *afpa_mod_server_by_tag(apr_uint32_t tag);
+
+/* A child is about to end: no new requests on connections that wait for one. */
+int afpa_mod_stopping(void);
+
+/* ---- mod_afpa_loop.c ---- */
+
+/* Starts `count` loops with the cache of this child.  NULL: said why. */
+afpa_mod_loop_t *afpa_mod_loops_start(apr_pool_t *p, server_rec *s, afpa_cache_t *cache, unsigned count);
+
+/* What checks files for them; any thread may submit. */
+afpa_executor_t *afpa_mod_loops_executor(void);
+
+/* Gives a connection to one of them; any thread. */
+void afpa_mod_loop_give(afpa_mod_loop_t *loops, afpa_mod_client_t *client);
+
+/* Gives it back, with client->after set.  A thread of httpd's. */
+void afpa_mod_loop_return(afpa_mod_client_t *client);
+
+/* Has the loops look at afpa_mod_stopping().  `now`: connections are broken off. */
+void afpa_mod_loops_wake(afpa_mod_loop_t *loops, int now);
+
+/* Waits until their connections are gone and they have ended, at most `seconds` (0: as long as it takes).  0: some have not. */
+int afpa_mod_loops_join(afpa_mod_loop_t *loops, unsigned seconds);
+
+/* ---- mod_afpa_host.c ---- */
+
+void afpa_mod_host_register(void);
+
+/* Starts at most `count` threads that run httpd on connections. */
+apr_status_t afpa_mod_host_start(apr_pool_t *p, apr_pool_t *pconf, unsigned count);
+
+/* Whether HTTP/1 is spoken on this connection, with nothing but httpd's own between it and the network. */
+int afpa_mod_is_bare(conn_rec *c);
+
+/* Has httpd go on with a connection. */
+void afpa_mod_host_submit(afpa_mod_client_t *client);
+
+/* The connection is closed: httpd's structures of it go, then the client itself.  The loop has forgotten it. */
+void afpa_mod_host_end(afpa_mod_client_t *client);
+
+/* Ends the threads when there is nothing left to do. */
+void afpa_mod_host_stop(void);
+
+/* The first connection that the MPM hands over tells which child this is. */
+void afpa_mod_host_child(long id);
+
+/* The client and all of it are gone. */
+void afpa_mod_client_free(afpa_mod_client_t *client);
+
+/* ---- mod_afpa_log.c ---- */
+
+typedef struct afpa_mod_buffer {
+    struct afpa_mod_buffer *next;
+    afpa_mod_log_t *log;
+    apr_size_t length;
+    char bytes[];
+} afpa_mod_buffer_t;
+
+/* Opens the log files of all servers.  0: said why one cannot be. */
+int afpa_mod_logs_open(apr_pool_t *p, server_rec *s);
+
+/* Adds a line to a buffer of the calling thread's list, and writes what is in all of them. */
+void afpa_mod_log_reply(afpa_mod_buffer_t **buffers, const server_rec *s, const afpa_mod_client_t *client,
+                        const afpa_reply_t *reply);
+void afpa_mod_log_flush(afpa_mod_buffer_t *buffers);
+void afpa_mod_log_free(afpa_mod_buffer_t **buffers);
+
+#endif

@@ -1,0 +1,239 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Where replies may not be admitted to the fast path: rules of other modules that decide by request, client or time.
+ *
+ * The fast path answers before httpd has read the request, so such a rule would be passed by.  Modules keep what they read of
+ * their directives in structures of their own; but httpd gives a directive to every module that has it in its table.  So ours has
+ * them too, notes what matters in our own configuration of the section where it stands, and httpd merges sections for us as it
+ * does for the module the directive belongs to.  What is noted in an outer section stays in force in the inner ones, but for the
+ * access rules, where an inner section replaces the outer one.
+ *
+ * Left to the host is also what is known only at run time: sections <If>, and modules with an access hook that we do not know.
+ */
+#include "mod_afpa.h"
+
+#include <apr_lib.h>
+
+static void note(afpa_mod_guard_t *guard, const cmd_parms *cmd)
+{
+    if (!guard->directive)
+        guard->directive = cmd->cmd->name;
+}
+
+/* ---- judges: what a directive with these arguments means ---- */
+
+static void always(afpa_mod_guard_t *guard, cmd_parms *cmd, const char *args)
+{
+    note(guard, cmd);
+}
+
+static void unless_off(afpa_mod_guard_t *guard, cmd_parms *cmd, const char *args)
+{
+    if (ap_cstr_casecmp(ap_getword_conf(cmd->temp_pool, &args), "off") != 0)
+        note(guard, cmd);
+}
+
+/* Within <Limit>, what one section says of some methods does not replace what an outer one says of others. */
+static void access_rule(const char **rule, const cmd_parms *cmd, int all)
+{
+    if (!all || cmd->limited != -1)
+        *rule = cmd->cmd->name;
+    else if (!*rule)
+        *rule = "";
+}
+
+static void require(afpa_mod_guard_t *guard, cmd_parms *cmd, const char *args)
+{
+    const char *provider = ap_getword_conf(cmd->temp_pool, &args), *what = ap_getword_conf(cmd->temp_pool, &args);
+
+    access_rule(&guard->require, cmd, ap_cstr_casecmp(provider, "all") == 0 && ap_cstr_casecmp(what, "granted") == 0);
+}
+
+static void compat(afpa_mod_guard_t *guard, cmd_parms *cmd, const char *args)
+{
+    int allow = ap_cstr_casecmp(cmd->cmd->name, "Allow") == 0;
+
+    (void)ap_getword_conf(cmd->temp_pool, &args); /* from */
+    access_rule(&guard->compat, cmd, allow && ap_cstr_casecmp(ap_getword_conf(cmd->temp_pool, &args), "all") == 0 && !*args);
+}
+
+/* .htaccess: it may come, go and change at any time. */
+static void override(afpa_mod_guard_t *guard, cmd_parms *cmd, const char *args)
+{
+    if (ap_cstr_casecmp(ap_getword_conf(cmd->temp_pool, &args), "None") != 0 || *args)
+        note(guard, cmd);
+}
+
+/* Whether text names only variables that two requests for one URL of one server have in common. */
+static int url_only(const char *text, int file_too)
+{
+    static const char *const names[] = {"%{REQUEST_URI}", "%{QUERY_STRING}", "%{HTTP_HOST}",     "%{SERVER_NAME}",
+                                        "%{SERVER_PORT}", "%{HTTPS}",        "%{REQUEST_SCHEME}"};
+
+    for (const char *at = strchr(text, '%'); at; at = strchr(at + 1, '%')) {
+        int known = apr_isdigit(at[1]) || (file_too && ap_cstr_casecmpn(at, "%{REQUEST_FILENAME}", 19) == 0);
+
+        for (apr_size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++)
+            known |= ap_cstr_casecmpn(at, names[i], strlen(names[i])) == 0;
+        if (!known)
+            return 0;
+    }
+    return strstr(text, "${") == NULL;
+}
+
+/* Whether the file that is served is there is not asked anew either: if it goes, its replies go with it. */
+static void condition(afpa_mod_guard_t *guard, cmd_parms *cmd, const char *args)
+{
+    const char *text = ap_getword_conf(cmd->temp_pool, &args), *pattern = ap_getword_conf(cmd->temp_pool, &args);
+    const char *test = pattern + (*pattern == '!');
+    int of_file = *test == '-' && strchr("fdsl", apr_tolower(test[1])) && !test[2];
+    int is_file = strcmp(text, "%{REQUEST_FILENAME}") == 0;
+
+    if (of_file ? !is_file : *test == '-' || ap_cstr_casecmp(text, "expr") == 0 || !url_only(text, 0))
+        note(guard, cmd);
+}
+
+static void rule(afpa_mod_guard_t *guard, cmd_parms *cmd, const char *args)
+{
+    if (!url_only(args, 1))
+        note(guard, cmd);
+}
+
+/* A value with a variable in it, a condition, or a date that mod_expires is thought to have made. */
+static void header(afpa_mod_guard_t *guard, cmd_parms *cmd, const char *args)
+{
+    if (strchr(args, '%') || ap_strcasestr(args, "env=") || ap_strcasestr(args, "expr=") || ap_strcasestr(args, "echo") ||
+        ap_strcasestr(args, "expires"))
+        note(guard, cmd);
+}
+
+/* "access plus 1 day", A86400: follows the time of the request; modification, M: also by the file's, so max-age changes. */
+static void expires(afpa_mod_guard_t *guard, cmd_parms *cmd, const char *args)
+{
+    if (ap_cstr_casecmp(cmd->cmd->name, "ExpiresByType") == 0)
+        (void)ap_getword_conf(cmd->temp_pool, &args);
+    args = ap_getword_conf(cmd->temp_pool, &args);
+    if (*args == 'A' || ap_cstr_casecmpn(args, "access", 6) == 0 || ap_cstr_casecmpn(args, "now", 3) == 0)
+        guard->expires = 1;
+    else
+        note(guard, cmd);
+}
+
+/* Variables do something only where another directive asks for them; ours is the exception. */
+static void environment(afpa_mod_guard_t *guard, cmd_parms *cmd, const char *args)
+{
+    if (ap_strcasestr(args, "no-afpa"))
+        note(guard, cmd);
+}
+
+/* The fast path takes what httpd takes by default; where less is taken, httpd has to see the request. */
+static void limit(afpa_mod_guard_t *guard, cmd_parms *cmd, const char *args)
+{
+    int fields = ap_cstr_casecmp(cmd->cmd->name, "LimitRequestFields") == 0;
+    apr_int64_t most = apr_atoi64(ap_getword_conf(cmd->temp_pool, &args));
+
+    if (most < (fields ? DEFAULT_LIMIT_REQUEST_FIELDS : DEFAULT_LIMIT_REQUEST_FIELDSIZE) && !(fields && most == 0))
+        note(guard, cmd);
+}
+
+/* HTTP/2 in the clear is offered with the first reply on a connection, and with no other. */
+static void protocols(afpa_mod_guard_t *guard, cmd_parms *cmd, const char *args)
+{
+    if (ap_strcasestr(args, "h2c"))
+        note(guard, cmd);
+}
+
+/* mod_reqtimeout: the fast path has a time of its own for a head, and takes it from there. */
+static void timeout(afpa_mod_guard_t *guard, cmd_parms *cmd, const char *args)
+{
+    afpa_mod_server_conf_t *conf = ap_get_module_config(cmd->server->module_config, &afpa_module);
+
+    while (*args) {
+        const char *word = ap_getword_conf(cmd->temp_pool, &args);
+
+        if (ap_cstr_casecmpn(word, "header=", 7) == 0)
+            conf->header_seconds = apr_atoi64(word + 7);
+    }
+}
+
+static const struct {
+    const char *name;
+    void (*judge)(afpa_mod_guard_t *guard, cmd_parms *cmd, const char *args);
+} watched[] = {
+#define WATCHED(name, judge) {name, judge},
+#include "mod_afpa_guard.def"
+};
+
+/* Whether it is a directive of any other module; if not, a misspelled one must not pass for ours. */
+static int has_owner(const char *name)
+{
+    for (module *m = ap_top_module; m; m = m->next) {
+        const command_rec *command = m == &afpa_module ? NULL : m->cmds;
+
+        for (; command && command->name; command++)
+            if (ap_cstr_casecmp(command->name, name) == 0)
+                return 1;
+    }
+    return 0;
+}
+
+const char *afpa_mod_watch(cmd_parms *cmd, void *dir, const char *args)
+{
+    if (!has_owner(cmd->cmd->name))
+        return apr_psprintf(
+            cmd->pool, "Invalid command '%s', perhaps misspelled or defined by a module not included in the server configuration",
+            cmd->cmd->name);
+    for (apr_size_t i = 0; i < sizeof(watched) / sizeof(watched[0]); i++)
+        if (ap_cstr_casecmp(watched[i].name, cmd->cmd->name) == 0)
+            watched[i].judge(&((afpa_mod_dir_conf_t *)dir)->guard, cmd, args);
+    return NULL;
+}
+
+void afpa_mod_guard_merge(afpa_mod_guard_t *merged, const afpa_mod_guard_t *base, const afpa_mod_guard_t *own)
+{
+    merged->directive = own->directive ? own->directive : base->directive;
+    merged->require = own->require ? own->require : base->require;
+    merged->compat = own->compat ? own->compat : base->compat;
+    merged->expires = own->expires || base->expires;
+}
+
+const char *afpa_mod_guarded(const request_rec *r, const afpa_mod_dir_conf_t *dir)
+{
+    const core_dir_config *core = ap_get_core_module_config(r->per_dir_config);
+    const afpa_mod_guard_t *guard = &dir->guard;
+
+    if (guard->directive)
+        return guard->directive;
+    if (guard->require && *guard->require)
+        return guard->require;
+    if (guard->compat && *guard->compat)
+        return guard->compat;
+    return core->sec_if && core->sec_if->nelts > 0 ? "<If>" : NULL;
+}
+
+/* ---- modules ---- */
+
+/* What they decide by is watched, or the same for every GET (mod_allowmethods), or not for connections in the clear (mod_ssl). */
+static int known(const char *file)
+{
+    static const char *const files[] = {"mod_authz_core.c", "mod_access_compat.c", "mod_allowmethods.c", "mod_log_debug.c",
+                                        "mod_ssl.c"};
+
+    for (apr_size_t i = 0; i < sizeof(files) / sizeof(files[0]); i++)
+        if (strcmp(file, files[i]) == 0)
+            return 1;
+    return 0;
+}
+
+const char *afpa_mod_guard_stranger(void)
+{
+    const apr_array_header_t *hooks = ap_hook_get_access_checker(), *more = ap_hook_get_access_checker_ex();
+
+    for (int i = 0; hooks && i < hooks->nelts; i++)
+        if (!known(APR_ARRAY_IDX(hooks, i, ap_LINK_access_checker_t).szName))
+            return APR_ARRAY_IDX(hooks, i, ap_LINK_access_checker_t).szName;
+    for (int i = 0; more && i < more->nelts; i++)
+        if (!known(APR_ARRAY_IDX(more, i, ap_LINK_access_checker_ex_t).szName))
+            return APR_ARRAY_IDX(more, i, ap_LINK_access_checker_ex_t).szName;
+    return NULL;
+}

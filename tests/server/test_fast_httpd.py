@@ -1,0 +1,364 @@
+# SPDX-License-Identifier: Apache-2.0
+"""httpd's fast path: what is admitted and to whom, its log, its configuration."""
+import re
+import time
+
+import pytest
+
+from conftest import need
+from docroot import payload
+from pair import Pair
+from servers import Server, binary, missing
+from wire import Wire, eventually, exchange, fetch, get, head
+from zone import STOCK_ONLY, Zone
+
+pytestmark = pytest.mark.skipif(STOCK_ONLY or binary("httpd") is None, reason="needs the module")
+
+FAST = "AfpaFastPath on\nAfpaLogging off\n"
+NOT_ADMITTED = {
+    "ip": "Require ip 127.0.0.1",
+    "not": "<RequireAll>\nRequire all granted\nRequire not ip 10.0.0.1\n</RequireAll>",
+    "method": "<Limit GET>\nRequire ip 127.0.0.1\n</Limit>",
+    "compat": "Order deny,allow\nDeny from 10.0.0.1",
+    "allow": "Order allow,deny\nAllow from 127.0.0.1",
+    "if": "<If \"%{HTTP:X-Key} == 'x'\">\nHeader set X-Own one\n</If>",
+    "condition": "RewriteEngine on\nRewriteCond %{HTTP_COOKIE} beta\nRewriteRule ^ /small.bin [PT]",
+    "maintenance": "RewriteEngine on\nRewriteCond @ROOT@/closed -f\nRewriteRule ^ - [F]",
+    "variable": "RewriteEngine on\nRewriteRule ^ - [E=x:%{REMOTE_ADDR}]",
+    "header": "Header set X-Client expr=%{REMOTE_ADDR}",
+    "weekday": 'Header set X-Time expr=%{TIME_WDAY}',
+    "request": "RequestHeader unset If-None-Match",
+    "expires": 'ExpiresActive on\nExpiresDefault "modification plus 1 hour"',
+    "private": "Header set Cache-Control private",
+    "no-store": "Header set Cache-Control no-store",
+    "cookie": "Header set Set-Cookie a=b",
+    "vary": "Header set Vary Cookie",
+    "rate": "SetOutputFilter RATE_LIMIT\nSetEnv rate-limit 100000",
+    "substitute": "SetOutputFilter SUBSTITUTE\nSubstitute s/aaa/bbb/",
+    "includes": "Options +Includes\nSetOutputFilter INCLUDES",
+    "deflate": "SetOutputFilter DEFLATE",
+    "bypass": "SetEnvIf X-Key x no-afpa",
+    "off": "AfpaFastPath off",
+}
+ADMITTED = {
+    "plain": "",
+    "granted": "Require all granted",
+    "old": "Order allow,deny\nAllow from all",
+    "constant": 'Header set X-Own "some thing"\nHeader always set X-More more',
+    "relative": 'ExpiresActive on\nExpiresDefault "access plus 1 hour"',
+    "type": "ForceType text/x-own\nAddDefaultCharset utf-8",
+    "tagless": "FileETag None",
+    "url": "RewriteEngine on\nRewriteCond %{REQUEST_URI} ^/never\nRewriteRule ^ /x",
+    "front": "RewriteEngine on\nRewriteCond %{REQUEST_FILENAME} !-f\nRewriteRule ^ /small.bin",
+    "environment": "SetEnvIf User-Agent x y",
+    "status": "AfpaCacheStatus on",
+}
+
+
+def places(table):
+    return "".join(f"<Location /{name}>\n{text}\n</Location>\n" for name, text in table.items())
+
+
+# The access rules of an inner section replace those of an outer one.
+CLOSED = """<Location /closed>\nRequire ip 10.0.0.1\n</Location>\n<Location /closed/open>\nRequire all granted\n</Location>
+<Location /open>\nRequire all granted\n</Location>\n<Location /open/closed>\nRequire ip 127.0.0.1\n</Location>
+<Directory @ROOT@/htaccess>\nAllowOverride All\n</Directory>
+<Location /negotiated>\nOptions +MultiViews\n</Location>
+RewriteEngine on\nRewriteRule ^/moved/(.*) /plain/$1 [PT]
+"""
+
+
+@pytest.fixture(scope="module")
+def pair():
+    need(not missing("httpd"), missing("httpd"))
+    with Pair("httpd", conf=FAST + CLOSED + places(NOT_ADMITTED) + places(ADMITTED), revalidate=3600000, workers=1) as pair:
+        for name in ("small.bin", "closed/a.bin", "closed/open/a.bin", "open/a.bin", "open/closed/a.bin", "htaccess/a.bin", "index.html",
+                     "negotiated/page.html", *(f"{place}/a.bin" for place in (*NOT_ADMITTED, *ADMITTED))):
+            pair.put(name, payload(name, 1000))
+        pair.put("large.bin", payload("large.bin", 300000))
+        yield pair
+        assert pair.zone.unpinned() and not pair.zone.problems()
+        assert "signal" not in pair.ours.log()
+
+
+def admit(pair, target, *headers):
+    """Asks until the fast path answers; whether it did."""
+    for _ in range(20):
+        before = pair.zone.count("fast_hits")
+        fetch(pair.ours.port, get(target, *headers))
+        if pair.zone.grows("fast_hits", before, seconds=0.1):
+            return True
+    return False
+
+
+def never(pair, *raws):
+    """Whatever is asked, and however often, the fast path has no part in it, and the replies are httpd's."""
+    before = pair.zone.count("fast_hits")
+    for _ in range(4):
+        for raw in raws:
+            pair.same(raw)
+        time.sleep(0.01)
+    return pair.zone.count("fast_hits") == before
+
+
+# ---- what is admitted ----
+
+@pytest.mark.parametrize("place", [*ADMITTED, "closed/open", "open"])
+def test_admitted(pair, place):
+    target = f"/{place}/a.bin"
+    assert admit(pair, target)
+    before = pair.zone.count("fast_hits")
+    tag = fetch(pair.stock.port, get(target)).header("ETag") or '"none"'
+    since = "If-Modified-Since: Fri, 01 Jan 2038 00:00:00 GMT"
+    for more in ([], ["Connection: close"], ["Connection: keep-alive"], [f"If-None-Match: {tag}"], [since], [f"If-None-Match: {tag}", since]):
+        for method in ("GET", "HEAD"):
+            if place == "status":
+                assert fetch(pair.ours.port, get(target, *more, method=method)).header("Cache-Status") == "afpa; hit"
+            else:
+                pair.same(target, *more, method=method)
+    assert pair.zone.grows("fast_hits", before, 12)
+
+
+@pytest.mark.parametrize("place", [*NOT_ADMITTED, "open/closed", "htaccess", "moved"])
+def test_not_admitted(pair, place):
+    target = f"/{place}/a.bin"
+    assert never(pair, get(target), get(target, "X-Key: x"), get(target, "Cookie: beta=1"), get(target, "Accept-Encoding: gzip"))
+
+
+def test_folder_and_negotiation(pair):
+    """What is served is not what was asked for, and which file it is may change without that file changing."""
+    assert never(pair, get("/"), get("/negotiated/page"))
+    assert fetch(pair.ours.port, get("/")).body == payload("index.html", 1000)
+
+
+def test_compression_is_left_to_httpd(pair):
+    for _ in range(5):
+        assert pair.same("/deflate/a.bin", "Accept-Encoding: gzip").header("Content-Encoding") == "gzip"
+        assert pair.same("/deflate/a.bin").header("Content-Encoding") is None
+
+
+def test_expires_follows_the_date(pair):
+    assert admit(pair, "/relative/a.bin")
+    time.sleep(1.1)
+    reply = fetch(pair.ours.port, get("/relative/a.bin"))
+    at = [time.mktime(time.strptime(reply.header(n), "%a, %d %b %Y %H:%M:%S GMT")) for n in ("Date", "Expires")]
+    assert at[1] - at[0] == 3600 and reply.header("Cache-Control") == "max-age=3600"
+
+
+def test_changed_just_now(pair):
+    """httpd's tag of a file that changed within the last second is weak, and another one a second later."""
+    pair.put("fresh.bin", payload("fresh", 1000), old=False)
+    for _ in range(3):
+        reply = fetch(pair.ours.port, get("/fresh.bin"))
+    time.sleep(2.2)
+    assert not fetch(pair.ours.port, get("/fresh.bin")).header("ETag").startswith("W/")
+    assert reply.status == 200
+
+
+LEFT = ["Range: bytes=0-9", "If-Range: x", "Authorization: Basic eDp5", "If-Match: *", "Expect: 100-continue", "Upgrade: x", "Host: other",
+        "If-Modified-Since: yesterday", "TE: trailers", "\r\n".join(f"X-{n}: y" for n in range(120))]
+
+
+@pytest.mark.parametrize("header", LEFT)
+def test_requests_left_to_httpd(pair, header):
+    assert admit(pair, "/small.bin")
+    before = pair.zone.count("fast_hits")
+    raw = get("/small.bin", header, "Connection: close")
+    assert exchange(pair.ours.port, raw) == exchange(pair.stock.port, raw)
+    assert pair.zone.count("fast_hits") == before
+
+
+# ---- rights: a client that lacks one never gets the file, however often one that has it was served ----
+
+RIGHTS = {
+    "require-env": ("<Location />\nSetEnvIf X-Key secret let_in\nRequire env let_in\n</Location>\n", "X-Key: secret", 403),
+    "require-expr": ("<Location />\nRequire expr \"%{HTTP:X-Key} == 'secret'\"\n</Location>\n", "X-Key: secret", 403),
+    "compat-env": ("<Location />\nSetEnvIf X-Key secret let_in\nOrder allow,deny\nAllow from env=let_in\n</Location>\n", "X-Key: secret", 403),
+    "basic": ("<Location />\nAuthType Basic\nAuthName x\nAuthUserFile @DIR@/users\nRequire valid-user\n</Location>\n",
+              "Authorization: Basic dTpw", 401),
+    "any": ("<Location />\nAuthType Basic\nAuthName x\nAuthUserFile @DIR@/users\n<RequireAny>\nRequire env let_in\nRequire valid-user\n"
+            "</RequireAny>\nSetEnvIf X-Key secret let_in\n</Location>\n", "X-Key: secret", 401),
+    "if": ("<If \"%{HTTP:X-Key} != 'secret'\">\nRequire all denied\n</If>\n", "X-Key: secret", 403),
+    "rewrite": ("RewriteEngine on\nRewriteCond %{HTTP:X-Key} !=secret\nRewriteRule ^ - [F]\n", "X-Key: secret", 403),
+    "rewrite-env": ("RewriteEngine on\nSetEnvIf X-Key secret let_in\nRewriteCond %{ENV:let_in} !1\nRewriteRule ^ - [F]\n", "X-Key: secret", 403),
+    "htaccess": ("<Directory @ROOT@>\nAllowOverride All\n</Directory>\n", "X-Key: secret", 403),
+}
+
+
+@pytest.mark.parametrize("name", RIGHTS)
+def test_rights(name):
+    conf, right, refusal = RIGHTS[name]
+    with Pair("httpd", conf=FAST + conf, revalidate=3600000, workers=1) as pair:
+        pair.put("a.bin", payload("a", 1000))
+        for server in (pair.ours, pair.stock):
+            (server.dir / "users").write_text("u:{SHA}UWuSclMe1zXH8o1ZoCIqrLEGZzA=\n")  # p
+        if name == "htaccess":
+            pair.put(".htaccess", b"SetEnvIf X-Key secret let_in\nRequire env let_in\n")
+        with Wire(pair.ours.port) as wire:
+            for _ in range(10):
+                reply = wire.request(get("/a.bin", right))
+                if reply.status != 200:
+                    break  # SHA passwords are not taken everywhere
+                refused = wire.request(get("/a.bin"))
+                assert refused.status == refusal
+                if refused.header("Connection") == "close":
+                    break
+            for _ in range(5):
+                fetch(pair.ours.port, get("/a.bin", right))
+                assert fetch(pair.ours.port, get("/a.bin")).status == refusal
+        assert pair.zone.count("fast_hits") == 0
+
+
+def test_htaccess_that_appears():
+    """Where overrides are allowed nothing is admitted, so one that comes later is in force at once."""
+    with Pair("httpd", conf=FAST + "<Directory @ROOT@>\nAllowOverride AuthConfig\n</Directory>\n", revalidate=3600000, workers=1) as pair:
+        pair.put("a.bin", payload("a", 1000))
+        for _ in range(5):
+            assert fetch(pair.ours.port, get("/a.bin")).status == 200
+        pair.put(".htaccess", b"Require all denied\n")
+        assert fetch(pair.ours.port, get("/a.bin")).status == 403
+
+
+def test_virtual_hosts():
+    """By name, and by whether it is on there."""
+    conf = "".join(f"<VirtualHost *:@PORT@>\nServerName {name}\nDocumentRoot @ROOT@/{name}\nAfpaFastPath {on}\n</VirtualHost>\n"
+                   for name, on in (("one", "on"), ("two", "on"), ("three", "off")))
+    with Pair("httpd", conf="AfpaLogging off\n" + conf, revalidate=3600000, workers=1) as pair:
+        for name in ("one", "two", "three"):
+            pair.put(f"{name}/a.bin", payload(name, 1000))
+        with Wire(pair.ours.port) as wire:
+            for _ in range(10):
+                for name in ("one", "two", "three", "ONE"):
+                    assert wire.request(get("/a.bin", host=name)).body == payload(name.lower(), 1000)
+        hits = pair.zone.count("fast_hits")
+        assert hits >= 24
+        for _ in range(5):
+            fetch(pair.ours.port, get("/a.bin", host="three"))
+        assert pair.zone.count("fast_hits") == hits
+
+
+# ---- what it says of itself ----
+
+def test_server_header():
+    with Pair("httpd", conf=FAST + "AfpaSendServerHeader off\nServerTokens Prod\n", revalidate=3600000, workers=1) as pair:
+        pair.put("a.bin", payload("a", 1000))
+        assert fetch(pair.ours.port, get("/a.bin")).header("Server") == "Apache"
+        assert admit(pair, "/a.bin")
+        reply = fetch(pair.ours.port, get("/a.bin"))
+        assert reply.header("Server") is None and reply.header("Content-Type") is None and reply.length == 1000
+
+
+FORMATS = {"CLF": '%h %l %u %t \\"%r\\" %>s %b', "ECLF": '%h %l %u %t \\"%r\\" %>s %b \\"%{Referer}i\\" \\"%{User-Agent}i\\"'}
+FORMATS |= {f"V-{name}": "%v " + text for name, text in FORMATS.items()}
+
+
+@pytest.mark.parametrize("form", FORMATS)
+def test_log_lines_are_httpds(form):
+    conf = f'AfpaFastPath on\nAfpaLogFile @DIR@/fast.log {form}\nCustomLog @DIR@/access.log "{FORMATS[form]}"\n'
+    with Pair("httpd", conf=conf, revalidate=3600000, workers=1) as pair:
+        pair.put("a.bin", payload("a", 1000))
+        pair.put("large.bin", payload("large", 200000))
+        for target in ("/a.bin", "/large.bin", "/a.bin?q=%20'x~"):
+            assert admit(pair, target)
+        (pair.ours.dir / "fast.log").write_text("")
+        (pair.stock.dir / "access.log").write_text("")
+        requests = [get("/a.bin", 'User-Agent: a "quoted" \\ one', "Referer: http://x/?y"), get("/a.bin?q=%20'x~"), head("/a.bin"),
+                    get("/large.bin", "User-Agent: \xe4\xff\t~", "Referer:"), get("/a.bin", "If-None-Match: *"),
+                    get("/a.bin", "Connection: keep-alive", version="HTTP/1.0")]
+        with Wire(pair.ours.port) as ours, Wire(pair.stock.port) as stock:
+            for raw in requests:
+                ours.request(raw)
+                stock.request(raw)
+
+        def lines(server, name):
+            text = (server.dir / name).read_text(errors="replace")
+            assert not text or re.search(r" \[\d\d/[A-Z][a-z][a-z]/\d{4}:\d\d:\d\d:\d\d [+-]\d{4}\] ", text)
+            return [re.sub(r"\[[^]]*\]", "[]", line) for line in text.splitlines()]
+        logs = (pair.ours, "fast.log"), (pair.stock, "access.log")
+        assert eventually(lambda: all(len(lines(*log)) >= len(requests) for log in logs), 4)
+        assert lines(*logs[0]) == lines(*logs[1])
+
+
+def test_log_is_rotated_and_piped():
+    conf = "AfpaFastPath on\nAfpaLogFile @DIR@/fast.log JSON\n"
+    with Pair("httpd", conf=conf, revalidate=3600000, workers=1) as pair:
+        pair.put("a.bin", payload("a", 100))
+        assert admit(pair, "/a.bin")
+        log = pair.ours.dir / "fast.log"
+        assert '"status":200,"body_bytes_sent":100' in log.read_text()
+        log.rename(pair.ours.dir / "old.log")
+        pair.ours.conf = pair.ours.conf.replace("JSON", "JSON\nErrorLog @DIR@/error.log")
+        pair.ours.reload()
+        assert admit(pair, "/a.bin") and log.read_text()
+        pair.ours.conf = conf.replace("@DIR@/fast.log", f'"|$/bin/cat >> {pair.ours.dir}/piped.log"')
+        pair.ours.configure()
+        pair.ours.reload()
+        assert admit(pair, "/a.bin")
+        assert eventually(lambda: '"status":200' in (pair.ours.dir / "piped.log").read_text(), 3)
+
+
+# ---- configurations ----
+
+def checked(conf, outer="", size="16m", **more):
+    zone = Zone(size)
+    server = Server("httpd", "/tmp", zone, conf=conf, outer=outer, **more)
+    try:
+        return server.check()
+    finally:
+        server.close()
+        zone.remove()
+
+
+BAD = [("AfpaFastPath on", "no AfpaLogFile says where"),
+       ("AfpaFastPath maybe\nAfpaLogging off", "AfpaFastPath"),
+       ("AfpaFastPath on\nAfpaLogFile /dev/null weird", '"weird" is no format'),
+       ("AfpaThreads 0", '"0" is not a number'),
+       ("AfpaMaxConnections x", '"x" is not a number'),
+       ("<Directory />\nAfpaLogging off\n</Directory>", "AfpaLogging"),
+       ("LimitRequestFieldz 3", "Invalid command 'LimitRequestFieldz'"),
+       ("CookieTracking on", "Invalid command 'CookieTracking'")]  # one that is watched, and its module is not there
+
+
+@pytest.mark.parametrize("conf, words", BAD)
+def test_bad_configuration(conf, words):
+    status, said = checked(conf + "\n")
+    assert status != 0 and words in said
+
+
+def test_log_that_cannot_be_opened():
+    zone = Zone()
+    server = Server("httpd", "/tmp", zone, conf="AfpaFastPath on\nAfpaLogFile /nowhere/at/all CLF\n")
+    try:
+        status, said = server.run()
+        assert status != 0 and "AfpaLogFile /nowhere/at/all" in said
+    finally:
+        server.close()
+        zone.remove()
+
+
+def test_one_zone_only():
+    other = Zone()
+    try:
+        conf = f"AfpaZone {other.name} 16m\n{FAST}<VirtualHost *:@PORT@>\nAfpaEnable {other.name}\n</VirtualHost>\n"
+        status, said = checked(conf)
+        assert status != 0 and other.name in said and "only one" in said
+    finally:
+        other.remove()
+
+
+@pytest.mark.parametrize("mpm", ["prefork", "worker"])
+def test_other_mpms(mpm):
+    with Pair("httpd", conf=FAST, revalidate=3600000, mpm=mpm) as pair:
+        pair.put("a.bin", payload("a", 1000))
+        assert pair.ours.log().count("AfpaFastPath needs the event MPM, and this is") == 1
+        pair.hit("/a.bin")
+        assert pair.zone.count("fast_hits") == 0
+
+
+def test_unknown_access_module():
+    outer = "LoadModule lua_module @LIBEXEC@/mod_lua.so\n"
+    with Pair("httpd", conf=FAST, outer=outer, revalidate=3600000, workers=1) as pair:
+        pair.put("a.bin", payload("a", 1000))
+        assert "mod_lua.c decides about access" in pair.ours.log()
+        pair.hit("/a.bin")
+        assert pair.zone.count("fast_hits") == 0
