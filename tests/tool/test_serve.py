@@ -1,8 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """afpactl serve, over sockets; and what the other commands say of response entries, which it makes without a server."""
 import json
+import re
 import signal
 import time
+from pathlib import Path
 
 import pytest
 
@@ -64,14 +66,11 @@ def test_files(serving):
 
 
 def test_client_that_goes(serving):
-    """In the middle of a reply that is sent by reference: a signal would end the server."""
-    fetch(serving.port, get("/large.bin"))
-    for _ in range(20):
-        with Wire(serving.port, rcvbuf=4096) as wire:
-            wire.send(get("/large.bin"))
-            wire.sock.recv(1000)
-            wire.close(reset=True)
-    assert fetch(serving.port, get("/large.bin")).body == content("large.bin"), "expected it to serve on"
+    """sendfile to a client that has gone raises a signal that would end the server.  The moment is hard to hit, so this looks
+    whether the signal is ignored."""
+    status = Path(f"/proc/{serving.process.pid}/status").read_text()
+    ignored = int(re.search(r"^SigIgn:\s*(\w+)", status, re.M)[1], 16)
+    assert ignored >> (signal.SIGPIPE - 1) & 1, "expected SIGPIPE to be ignored"
 
 
 def test_types(serving):
