@@ -95,7 +95,7 @@ class Page:
         rows = [["date", self.data["date"]], ["machine", f"{machine['processors']} {'virtual ' * machine['virtual']}processors, {machine['processor']}, "
                                               f"{machine['memory_mb'] / 1024:.0f} GB"], ["system", f"{machine['system']}, Linux {machine['kernel']}"],
                 ["load", runs[-1]["load"] + "; bench/rate"], ["rounds", f"{runs[-1]['rounds']} of {runs[-1]['seconds']} s for each cell"],
-                ["commands", "<br>".join(f"`bench/run {run['command']}` ({run['commit']})" for run in runs)]]
+                ["commands", "<br>".join(f"`bench/run {run['command']}`" + (f" ({run['commit']})" if run["commit"] else "") for run in runs)]]
         self.add(table(["", ""], rows))
 
     def server_table(self):

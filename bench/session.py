@@ -17,7 +17,8 @@ from bench.servers.base import Site
 from bench.servers.nginx import Nginx
 from bench.work import WORKS, Files, certificate
 
-LATEST = TOP / "bench" / "results" / "latest.json"
+RESULTS = TOP / "bench" / "results"
+LATEST = RESULTS / "latest.json"
 FULL = {"rounds": 5, "seconds": 0.6, "files": 40000}
 QUICK = {"rounds": 3, "seconds": 0.3, "files": 4000}
 QUICK_SERVERS = "floor,nginx-afpa-fast,nginx-afpa,nginx,httpd-afpa-fast,httpd-afpa,httpd,lighttpd,h2o".split(",")
@@ -129,7 +130,7 @@ def run(options, directory):
         sys.exit("bench/run: wrk is not installed (Debian: wrk)")
     if not (BUILD / "bench" / "rate").exists():
         sys.exit("bench/run: bench/rate has not been built (make bench/rate bench/floor)")
-    output, began = Path(options.output), time.monotonic()
+    output, began = Path(options.output or (RESULTS / "quick.json" if options.quick else LATEST)), time.monotonic()
     data = results.read(output) if (options.add or options.resume) and output.exists() else results.new()
     data["runs"].append({"date": results.date(), "command": " ".join(sys.argv[1:]), "rounds": options.rounds, "seconds": options.seconds,
                          "files": options.files, "load": wrk_version(), "commit": commit()})
@@ -191,5 +192,8 @@ def wrk_version():
 
 
 def commit():
-    run = subprocess.run(["git", "-C", TOP, "describe", "--always", "--dirty"], capture_output=True, text=True, timeout=10)
-    return run.stdout.strip()
+    """Of this tree; empty if that is a release's."""
+    try:
+        return subprocess.run(["git", "-C", TOP, "describe", "--always", "--dirty"], capture_output=True, text=True, timeout=10).stdout.strip()
+    except OSError:
+        return ""
