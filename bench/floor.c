@@ -3,7 +3,9 @@
  * The floor: an epoll loop that receives, and sends a canned reply for each end of a head it has seen.  It parses nothing, knows no
  * file and keeps no promise; nothing that speaks HTTP over sockets can need less.
  *
- *     floor PORT BYTES [sendfile]
+ *     floor PORT BYTES [sendfile] [close]
+ *
+ * sendfile: the body from a file in memory; close: the connection is closed after each reply.
  */
 #include "config.h"
 
@@ -23,10 +25,12 @@
 #include <unistd.h>
 
 #define EVENTS 512
+#define COPIES 16 /* of the reply, so that as many requests that came at once are answered at once */
 
 static char *reply;
 static size_t reply_length, header_length;
 static int file = -1; /* with the body, for sendfile */
+static int close_after;
 
 static void die(const char *what)
 {
@@ -50,23 +54,25 @@ static void reply_make(size_t body)
 {
     static const char header[] = "HTTP/1.1 200 OK\r\nServer: nginx/1.22.1\r\nDate: Tue, 24 Nov 2026 17:00:00 GMT\r\n"
                                  "Content-Type: application/octet-stream\r\nContent-Length: %zu\r\n"
-                                 "Last-Modified: Tue, 24 Nov 2026 16:00:00 GMT\r\nConnection: keep-alive\r\n"
+                                 "Last-Modified: Tue, 24 Nov 2026 16:00:00 GMT\r\nConnection: %s\r\n"
                                  "ETag: \"6924a0c0-400\"\r\nAccept-Ranges: bytes\r\n\r\n";
 
-    reply = malloc(sizeof(header) + 32 + body);
+    reply_length = (size_t)snprintf(NULL, 0, header, body, close_after ? "close" : "keep-alive") + body;
+    header_length = reply_length - body;
+    reply = malloc(COPIES * reply_length + 1);
     if (!reply)
         die("malloc");
-    reply_length = (size_t)snprintf(reply, sizeof(header) + 32, header, body);
-    header_length = reply_length;
-    memset(reply + reply_length, 'x', body);
-    reply_length += body;
+    for (char *at = reply; at < reply + COPIES * reply_length; at += reply_length) {
+        snprintf(at, header_length + 1, header, body, close_after ? "close" : "keep-alive");
+        memset(at + header_length, 'x', body);
+    }
 }
 
-/* Sends all of it; a client that does not read is waited for. */
-static void send_all(int fd)
+/* Sends some replies at once; a client that does not read is waited for. */
+static void send_all(int fd, size_t replies)
 {
-    for (size_t at = 0; at < reply_length;) {
-        ssize_t n = send(fd, reply + at, reply_length - at, MSG_NOSIGNAL);
+    for (size_t at = 0; at < replies * reply_length;) {
+        ssize_t n = send(fd, reply + at, replies * reply_length - at, MSG_NOSIGNAL);
 
         if (n < 0 && errno != EAGAIN)
             return;
@@ -97,27 +103,41 @@ static void on_readable(int fd)
 {
     char buffer[16384];
     ssize_t n = recv(fd, buffer, sizeof(buffer), 0);
+    size_t replies = 0;
 
     if (n == 0 || (n < 0 && errno != EAGAIN)) {
         close(fd);
         return;
     }
     for (char *at = buffer; n > 0 && (at = memmem(at, (size_t)(buffer + n - at), "\r\n\r\n", 4)) != NULL; at += 4)
-        file >= 0 ? send_file(fd) : send_all(fd);
+        replies++;
+    if (close_after && replies > 0)
+        replies = 1;
+    for (size_t now; replies > 0; replies -= now) {
+        now = file >= 0 ? 1 : replies < COPIES ? replies : COPIES;
+        file >= 0 ? send_file(fd) : send_all(fd, now);
+    }
+    if (close_after && n > 0)
+        close(fd);
 }
 
 int main(int argc, char **argv)
 {
     struct epoll_event event = {.events = EPOLLIN}, events[EVENTS];
-    int listener, epoll = epoll_create1(0), on = 1;
+    int listener, epoll = epoll_create1(0), on = 1, by_file = 0;
 
     if (argc < 3) {
-        fprintf(stderr, "usage: %s PORT BYTES [sendfile]\n", argv[0]);
+        fprintf(stderr, "usage: %s PORT BYTES [sendfile] [close]\n", argv[0]);
         return 2;
     }
     prctl(PR_SET_PDEATHSIG, SIGTERM);
+    signal(SIGPIPE, SIG_IGN); /* sendfile has no MSG_NOSIGNAL */
+    for (int i = 3; i < argc; i++) {
+        by_file |= strcmp(argv[i], "sendfile") == 0;
+        close_after |= strcmp(argv[i], "close") == 0;
+    }
     reply_make(strtoul(argv[2], NULL, 10));
-    if (argc > 3)
+    if (by_file)
         body_to_file(strtoul(argv[2], NULL, 10));
     listener = event.data.fd = listen_on((unsigned)strtoul(argv[1], NULL, 10));
     epoll_ctl(epoll, EPOLL_CTL_ADD, listener, &event);

@@ -4,17 +4,14 @@
 The same text configures a server with the module and without: for the latter each of our directives, and the one that
 loads the module, is left out, and nothing else differs.
 """
-import ctypes
 import os
-import random
 import re
 import shutil
 import signal
-import socket
 import subprocess
-import tempfile
 from pathlib import Path
 
+from child import Child, find
 from wire import eventually
 from zone import BUILD, STOCK_ONLY
 
@@ -106,19 +103,6 @@ DirectoryIndex index.html
 MIME_TYPES = "text/html html shtml\ntext/plain txt\ntext/css css\nimage/gif gif\n"
 
 
-def free_port():
-    """A port nobody listens on, below the range that outgoing connections take theirs from."""
-    while True:
-        port = random.randint(20000, 32000)
-        with socket.socket() as sock:
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            try:
-                sock.bind(("127.0.0.1", port))
-                return port
-            except OSError:
-                continue
-
-
 def libexec():
     apxs = shutil.which("apxs2") or shutil.which("apxs")
     if not apxs:
@@ -128,8 +112,7 @@ def libexec():
 
 def binary(kind):
     names = ("nginx",) if kind == "nginx" else ("apache2", "httpd")
-    path = os.pathsep.join([os.environ.get("PATH", ""), "/usr/sbin", "/usr/local/sbin"])
-    return next(filter(None, (shutil.which(n, path=path) for n in names)), None)
+    return find(*names)
 
 
 def missing(kind):
@@ -142,30 +125,19 @@ def missing(kind):
     return "" if module.exists() else f"{module} has not been built"
 
 
-def die_with_parent():
-    ctypes.CDLL(None).prctl(1, signal.SIGTERM)  # PR_SET_PDEATHSIG: an interrupted test leaves no server behind
-
-
-class StartFailed(Exception):
-    pass
-
-
-class Server:
+class Server(Child):
     """One server.  kind: "nginx" or "httpd"; zone None: without the module.  conf goes where the site is configured, outer
     one level further out (nginx: http; httpd: before conf).  @ROOT@, @DIR@, @PORT@, @PORT2@, @ZONE@ stand for what they say.
     wrap: words put before the command, to run it with other rights or limits; user: whom root's server is to work as."""
 
     def __init__(self, kind, root, zone=None, conf="", outer="", workers=2, revalidate=200, mpm="event", wrap=(),
                  user=USER if ROOT else None):
+        super().__init__(kind)
         self.kind, self.root, self.mpm, self.wrap, self.user = kind, root, mpm, list(wrap), user
         self.zone = None if STOCK_ONLY else zone
         self.conf, self.outer, self.workers_wanted, self.revalidate = conf, outer, workers, revalidate
-        self.dir = Path(tempfile.mkdtemp(prefix="server-"))
-        self.dir.chmod(0o755)
         (self.dir / "mime.types").write_text(MIME_TYPES)
         self.file = self.dir / "server.conf"
-        self.port, self.port2 = free_port(), free_port()
-        self.process = None
         self.configure()
 
     def configure(self, zone_line=None):
@@ -213,41 +185,8 @@ class Server:
             raise AssertionError(f"{self.kind} runs although it should not:\n{self.said()}") from None
         return status, self.said()
 
-    def said(self):
-        return (self.dir / "stderr").read_text(errors="replace") + self.log()
-
-    def launch(self):
-        with open(self.dir / "stderr", "ab") as err:
-            self.process = subprocess.Popen(self.command(), stdin=subprocess.DEVNULL, stdout=err, stderr=err, cwd=self.dir,
-                                            start_new_session=True, preexec_fn=die_with_parent)
-
-    def start(self):
-        self.launch()
-        up = eventually(lambda: self.process.poll() is not None or self._listens(), 15, 0.02)
-        if not up or self.process.poll() is not None or not eventually(self.workers, 5, 0.02):
-            self.stop()
-            raise StartFailed(f"{self.kind} did not start:\n{self.said()}")
-        return self
-
-    def _listens(self):
-        with socket.socket() as sock:
-            return sock.connect_ex(("127.0.0.1", self.port)) == 0
-
-    def stop(self):
-        if not self.process:
-            return
-        if self.process.poll() is None:
-            self.process.send_signal(signal.SIGTERM)
-            try:
-                self.process.wait(15)  # httpd gives workers that are busy some ten seconds
-            except subprocess.TimeoutExpired:
-                os.killpg(self.process.pid, signal.SIGKILL)
-                self.process.wait(5)
-        self.process = None
-
-    def restart(self):
-        self.stop()
-        self.start()
+    def ready(self):
+        return self.workers()
 
     def reload(self, wait=True):
         """Has the server read its configuration again, gracefully; returns when the new workers are there and the old are gone
@@ -256,27 +195,3 @@ class Server:
         self.process.send_signal(signal.SIGHUP if self.kind == "nginx" else signal.SIGUSR1)
         assert eventually(lambda: set(self.workers()) - before, 10), f"no new workers after a reload:\n{self.log()}"
         assert not wait or eventually(lambda: not set(self.workers()) & before, 10), "old workers stay after a reload"
-
-    def workers(self):
-        """Process ids of the children."""
-        pid = self.process.pid
-        try:
-            return [int(p) for p in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
-        except FileNotFoundError:
-            return []
-
-    def log(self):
-        try:
-            return (self.dir / "error.log").read_text(errors="replace")
-        except FileNotFoundError:
-            return ""
-
-    def close(self):
-        self.stop()
-        shutil.rmtree(self.dir, ignore_errors=True)
-
-    def __enter__(self):
-        return self.start()
-
-    def __exit__(self, *exc):
-        self.close()

@@ -1,8 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """afpactl serve, over sockets; and what the other commands say of response entries, which it makes without a server."""
 import json
+import re
 import signal
 import time
+from pathlib import Path
 
 import pytest
 
@@ -61,6 +63,14 @@ def test_files(serving):
             assert fetch(serving.port, head("/" + name)).header("Content-Length") == str(size), "expected the same header"
     assert fetch(serving.port, get("/")).body == b"the index\n", "expected the index of the folder"
     assert fetch(serving.port, get("/sub/a%20b.txt?x=/../y")).body == b"blank\n", "expected the decoded path, without the query"
+
+
+def test_client_that_goes(serving):
+    """sendfile to a client that has gone raises a signal that would end the server.  The moment is hard to hit, so this looks
+    whether the signal is ignored."""
+    status = Path(f"/proc/{serving.process.pid}/status").read_text()
+    ignored = int(re.search(r"^SigIgn:\s*(\w+)", status, re.M)[1], 16)
+    assert ignored >> (signal.SIGPIPE - 1) & 1, "expected SIGPIPE to be ignored"
 
 
 def test_types(serving):

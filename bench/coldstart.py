@@ -1,0 +1,80 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Cold start: the files are not in memory, the server has just started; how long until it is as fast as it gets.  The load is the
+SPECweb96 mix; how far it has come is seen in the bytes that wrk reads."""
+import os
+
+from child import StartFailed
+
+from bench import measure, results
+from bench.load import Load, LoadFailed, bytes_received
+
+KIND = "cold-start"
+SECONDS = {True: 3, False: 4}  # quick, or not
+WINDOW = 0.2      # seconds over which a rate is taken
+STEADY = 0.95
+ROUNDS = 3
+
+
+def drop_files(files):
+    """Takes the files out of the page cache."""
+    os.sync()
+    for target in files.list.read_text().split():
+        with open(files.root / target[1:], "rb") as file:
+            os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+
+
+def time_to_steady(samples):
+    """(seconds until the rate first is 95 % of that of the last third, that rate in bytes a second)."""
+    last, first = samples[-1], samples[2 * len(samples) // 3]
+    steady = (last[1] - first[1]) / (last[0] - first[0])
+    begin = 0
+    for end, (at, count) in enumerate(samples):
+        while samples[begin + 1][0] < at - WINDOW:
+            begin += 1
+        since, before = samples[begin]
+        if at - since >= WINDOW and (count - before) / (at - since) >= STEADY * steady:
+            return at, steady
+    return samples[-1][0], steady
+
+
+def measure_one(server, session, cpus):
+    load = Load(server.url(), server.dir, 32, list=session.files.sequence, cpus=cpus)
+    process = load.begin()
+    try:
+        samples = bytes_received(process, SECONDS[session.options.quick])
+    finally:
+        result = Load.end(process, 0.01)
+    if result["bad"] or result["broken"] or not result["replies"]:
+        raise LoadFailed(f"{result['bad']} replies other than 200, {result['broken']} requests without a reply")
+    started = next((i for i, sample in enumerate(samples) if sample[1] > samples[0][1] + 100000), 0)
+    samples = [(at - samples[started][0], count) for at, count in samples[max(started - 1, 0):]]
+    seconds, steady = time_to_steady(samples)
+    return {"to_95_s": seconds, "steady_mb_s": steady / 1e6, "replies_s": result["replies"] / result["seconds"]}
+
+
+def measure_work(session, kinds, work, data):
+    from bench.matrix import say
+    cells = data["cells"].setdefault(work.name, {})
+    cpus = measure.processors()[1]
+    session.start_origin()
+    for kind in kinds:
+        refused, rounds = kind.refuses(work), []
+        for _ in range(0 if refused else min(ROUNDS, session.options.rounds)):
+            drop_files(session.files)
+            servers = session.start([kind], data)
+            if not servers:
+                break
+            try:
+                rounds.append(measure_one(servers[0], session, cpus))
+            except (LoadFailed, StartFailed, OSError, ValueError, IndexError) as error:
+                refused = f"failed: {str(error)[:300]}"
+                say(f"  {kind.name}: {refused}")
+                break
+            finally:
+                servers[0].close()
+        if refused or not rounds:
+            cells[kind.name] = {"absent": refused or data["servers"][kind.name].get("absent", "did not start")}
+            continue
+        cells[kind.name] = {"rounds": rounds, **{name: results.spread([r[name] for r in rounds]) for name in rounds[0]}}
+        cell = cells[kind.name]
+        say(f"  {kind.name:18} {cell['to_95_s']['median']:6.2f} s to 95 % of {cell['steady_mb_s']['median']:.0f} MB/s")

@@ -1,0 +1,72 @@
+# SPDX-License-Identifier: Apache-2.0
+"""User-space instructions per reply, by callgrind: the difference between a run with few requests and one with many, so that what a
+server does when it starts and stops falls out.  One process, 32 connections, 1 KB."""
+import re
+import shutil
+import subprocess
+
+from child import StartFailed
+from wire import fetch, get
+
+from bench import measure
+from bench.load import Load, LoadFailed
+from bench.servers.base import Site
+
+KIND = "instructions"
+FEW, MANY = 0.7, 3.0  # seconds; callgrind makes a server some fifty times slower
+CACHE_MB = 64
+SERVERS = ("serve", "nginx-afpa-fast", "nginx-afpa", "nginx", "nginx-ofc", "httpd-afpa-fast", "httpd-afpa", "httpd")
+TOP = 12
+START_SECONDS = 60  # until the first reply
+
+
+def counted(kind, site, work, seconds, cpus):
+    """(instructions, replies, the functions that have most of them) of a run."""
+    server = kind(site, wrap=["valgrind", "--tool=callgrind", "--trace-children=yes", "--vgdb=no",
+                              "--callgrind-out-file=callgrind.out"], alone=True)
+    try:
+        out = server.write("callgrind.out", "")
+        out.chmod(0o666)  # written as the user that the server has become
+        server.start()
+        fetch(server.port, get(work.target), START_SECONDS)
+        replies = Load(server.url(work.target), server.dir, work.connections, target=work.target, cpus=cpus).run(seconds)["replies"]
+        if not replies:
+            raise LoadFailed("no reply at all")
+        server.stop()
+        total = re.search(r"^totals: (\d+)", out.read_text(errors="replace"), re.M)
+        if not total:
+            raise LoadFailed("callgrind wrote nothing")
+        return int(total[1]), replies, functions(out)
+    finally:
+        server.close()
+
+
+def functions(out):
+    """[(share, function)] by callgrind_annotate."""
+    run = subprocess.run(["callgrind_annotate", "--threshold=90", out], capture_output=True, text=True, timeout=120)
+    found = re.findall(r"^ *[\d,]+ \( *([\d.]+)%\) +(?:\S*:)?(\S+)", run.stdout, re.M)
+    return [[float(share), name] for share, name in found if name != "PROGRAM"][:TOP]
+
+
+def measure_work(session, kinds, work, data):
+    from bench.matrix import say
+    if not shutil.which("valgrind"):
+        data["cells"][work.name] = {kind.name: {"absent": "valgrind is not installed"} for kind in kinds}
+        return
+    cells = data["cells"].setdefault(work.name, {})
+    cpus = measure.processors()
+    site = Site(session.files.root, CACHE_MB, files=session.files.one(work), cpus=cpus[0])
+    for kind in kinds:
+        reason = "not counted: not of this tree, nor a stock server" if kind.name not in SERVERS else \
+            kind.absent() or data["servers"].get(kind.name, {}).get("absent")
+        if not reason:
+            try:
+                few, many = (counted(kind, site, work, seconds, cpus[1]) for seconds in (FEW, MANY))
+                per_reply = round((many[0] - few[0]) / (many[1] - few[1]))
+                cells[kind.name] = {"instructions": per_reply, "replies": many[1] - few[1], "functions": many[2]}
+                say(f"  {kind.name:18} {per_reply:8d} instructions per reply")
+                continue
+            except (LoadFailed, StartFailed, OSError, ValueError, subprocess.SubprocessError) as error:
+                reason = f"failed: {str(error)[:300]}"
+                say(f"  {kind.name}: {reason}")
+        cells[kind.name] = {"absent": reason}

@@ -1,0 +1,63 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Where a server's time goes: the functions, of the kernel too, that perf finds it in under load."""
+import re
+import shutil
+import subprocess
+import sys
+
+from bench import measure
+from bench.matrix import Matrix, say
+from bench.servers import ALL
+from bench.work import WORKS
+
+SECONDS = 2
+TOP = 20
+
+
+def profile(server, load):
+    """[[percent, function, object]] of a server while a load runs."""
+    out = server.dir / "perf.data"
+    process = load.begin()
+    try:
+        subprocess.run(["perf", "record", "-q", "-F", "2000", "-e", "cpu-clock", "-o", out, "-p", ",".join(map(str, server.pids())), "--",
+                        "sleep", str(SECONDS)], check=True, capture_output=True, timeout=60)
+    finally:
+        load.end(process, 0.01)
+    run = subprocess.run(["perf", "report", "-i", out, "--stdio", "--no-children", "-s", "sym,dso", "-F", "overhead,sym,dso"],
+                         capture_output=True, text=True, timeout=120)
+    rows = re.findall(r"^ *([\d.]+)% +\[(.)\] (\S+) +(\S+)", run.stdout, re.M)
+    return sorted(([float(share), name, "kernel" if kind == "k" else where] for share, kind, name, where in rows), reverse=True)[:TOP]
+
+
+def run(session, wanted, data):
+    """wanted: SERVER:WORK, …"""
+    if not shutil.which("perf"):
+        sys.exit("bench/run: perf is not installed (Debian: linux-perf)")
+    pairs = [one.partition(":")[::2] for one in wanted.split(",")]
+    for server, work in pairs:
+        if server not in ALL or work not in WORKS or WORKS[work].kind != "closed":
+            sys.exit(f"bench/run: --profile takes SERVER:WORK, and {server}:{work} is none")
+    session.files.make([WORKS[work] for _, work in pairs])
+    servers = []
+    try:
+        session.start_origin()
+        servers = session.start([ALL[name] for name in dict.fromkeys(server for server, _ in pairs)], data)
+        matrix = Matrix(servers, session.files, session.options, data)
+        for name, work in pairs:
+            for server in servers:
+                if server.name == name:
+                    one(matrix, server, WORKS[work], data)
+    finally:
+        session.close(servers)
+
+
+def one(matrix, server, work, data):
+    headers, reason = matrix.ready(server, work)
+    if reason:
+        say(f"{server.name}:{work.name}: {reason}")
+        return
+    rows = profile(server, matrix.load(server, work, headers))
+    data["profiles"].setdefault(work.name, {})[server.name] = rows
+    say(f"{server.name}, {work.title}:")
+    for share, name, where in rows:
+        say(f"  {share:6.2f} %  {name}  ({where})")

@@ -1,0 +1,244 @@
+# SPDX-License-Identifier: Apache-2.0
+"""docs/benchmarks.md from a file of results: tables, and the texts of bench/prose.md between them."""
+import re
+import sys
+from pathlib import Path
+
+from bench import plot, results
+from bench.results import cell_of
+
+PROSE = Path(__file__).with_name("prose.md")
+WIDE = 8  # columns of a table, at most
+OURS = (("nginx-afpa-fast", None), ("httpd-afpa-fast", "httpd"))  # who is compared with whom: all, or those of that name
+MEMORY_WORK = ("size-1k", "mix", "size-10m")
+MADE = "<!-- made by bench/run --report from bench/results; texts are in bench/prose.md -->"
+
+
+def prose():
+    """Name → text of the sections of bench/prose.md."""
+    parts = re.split(r"^# (.+)\n", PROSE.read_text(), flags=re.M)
+    return {name.strip(): text.strip() for name, text in zip(parts[1::2], parts[2::2])}
+
+
+def table(head, rows):
+    lines = ["| " + " | ".join(head) + " |", "|" + "---|" * len(head)]
+    return "\n".join(lines + ["| " + " | ".join(row) + " |" for row in rows])
+
+
+def number(value):
+    """Three digits that count."""
+    if value >= 100:
+        return f"{value:,.0f}"
+    return f"{value:.1f}" if value >= 10 else f"{value:.2f}"
+
+
+def with_spread(figure):
+    half = (figure["high"] - figure["low"]) / 2 / figure["median"] * 100 if figure["median"] else 0
+    return f"{number(figure['median'])} ±{half:.0f} %"
+
+
+class Page:
+    def __init__(self, data, images):
+        self.data, self.images, self.prose, self.out, self.missing = data, images, prose(), [], []
+        self.notes = {}  # reason → number
+
+    def add(self, *texts):
+        self.out += [text for text in texts if text]
+
+    def section(self, title, name=None):
+        self.add(f"## {title}", self.prose.get(name or title.lower(), ""))
+
+    def image(self, name, text):
+        if name in self.images:
+            self.add(f"![{text}](benchmarks/{name}.svg)")
+
+    def servers(self):
+        return list(self.data["servers"])
+
+    def title(self, server):
+        return self.data["servers"][server]["title"]
+
+    def works(self, kind):
+        return [name for name, work in self.data["works"].items() if work["kind"] == kind and name in self.data["cells"]]
+
+    def reason(self, work, server):
+        """A footnote's mark for a cell that is not there."""
+        cell = self.data["cells"].get(work, {}).get(server)
+        text = cell["absent"] if cell else self.data["servers"][server].get("absent", "not measured in this run")
+        text = text.split("\n")[0].rstrip(":")
+        return f"– [{self.notes.setdefault(text, len(self.notes) + 1)}]"
+
+    def cell(self, work, server, show):
+        cell = cell_of(self.data, work, server)
+        if not cell:
+            return self.reason(work, server)
+        text = show(cell)
+        return text if text is not None else "–"
+
+    def matrix(self, works, show):
+        """A table of all servers and some works; split if it is too wide."""
+        for at in range(0, len(works), WIDE):
+            part = works[at:at + WIDE]
+            rows = [[self.title(server), *(self.cell(work, server, show) for work in part)]
+                    for server in self.servers() if not self.only(server)]
+            self.add(table(["", *(self.data["works"][work]["title"] for work in part)], rows))
+
+    def only(self, server):
+        """Whether a server is there for some other work only."""
+        return any("measured for" in cells.get(server, {}).get("absent", "") for cells in self.data["cells"].values())
+
+    # ---- the parts ----
+
+    def head(self):
+        machine, runs = self.data["machine"], self.data["runs"]
+        self.add("# Benchmarks", MADE, self.prose.get("intro", ""))
+        rows = [["date", self.data["date"]], ["machine", f"{machine['processors']} {'virtual ' * machine['virtual']}processors, {machine['processor']}, "
+                                              f"{machine['memory_mb'] / 1024:.0f} GB"], ["system", f"{machine['system']}, Linux {machine['kernel']}"],
+                ["load", runs[-1]["load"] + "; bench/rate"], ["rounds", f"{runs[-1]['rounds']} of {runs[-1]['seconds']} s for each cell"],
+                ["commands", "<br>".join(f"`bench/run {run['command']}`" + (f" ({run['commit']})" if run["commit"] else "") for run in runs)]]
+        self.add(table(["", ""], rows))
+
+    def server_table(self):
+        self.section("The servers", "servers")
+        rows = []
+        for name, server in self.data["servers"].items():
+            rows.append([server["title"], server.get("version", ""), server["note"] + (f"; absent: {server['absent'].splitlines()[0]}" if server.get("absent") else "")])
+        self.add(table(["server", "version", "configuration"], rows))
+
+    def by_size(self):
+        self.section("CPU time by size", "by size")
+        self.image("cpu-second", "replies per CPU second by size of the file, for each server")
+        self.matrix(self.sizes(), lambda cell: with_spread(cell["cpu_us"]))
+
+    def sizes(self):
+        return [name for name in self.works("closed") if name.startswith("size-")]
+
+    def others(self):
+        return [name for name in self.works("closed") if not name.startswith("size-")]
+
+    def other_work(self):
+        self.section("CPU time for other work", "other work")
+        self.matrix(self.others(), self.cpu_and_broken)
+
+    @staticmethod
+    def cpu_and_broken(cell):
+        broken = max((one.get("broken", 0) for one in cell["rounds"]), default=0)
+        return with_spread(cell["cpu_us"]) + (f", {broken:.0%} of the requests got no reply" if broken > 0.005 else "")
+
+    def floor(self):
+        self.section("Against the floor", "floor")
+        self.image("floor", "CPU time per reply of AFPA as a multiple of the floor's")
+        works, ours = self.sizes() + self.others(), [s for s in self.servers() if self.data["servers"][s]["ours"]]
+        rows = []
+        for work in works:
+            floor = results.median(self.data, work, "floor", "cpu_us")
+            if floor:
+                rows.append([self.data["works"][work]["title"],
+                             *(self.cell(work, server, lambda cell: f"{cell['cpu_us']['median'] / floor:.2f}") for server in ours)])
+        self.add(table(["CPU time as a multiple of the floor's", *(self.title(server) for server in ours)], rows))
+
+    def rate(self):
+        for work in self.works("rate"):
+            self.section("Latency at a constant rate", "rate")
+            rows = [[self.title(server), *(self.cell(work, server, lambda cell, f=figure: with_spread(cell[f])) for figure in ("p50_us", "p99_us", "p999_us", "cpu_us"))]
+                    for server in self.servers() if not self.only(server)]
+            self.add(table([self.data["works"][work]["title"], "p50 µs", "p99 µs", "p99.9 µs", "CPU µs"], rows))
+
+    def slow_disk(self):
+        for work in self.works("slow-disk"):
+            self.section("The hot set behind a slow disk", "slow disk")
+            self.image("slow-disk", "p99 of hot requests, alone and beside a scan of cold files")
+            rows = []
+            for server in self.servers():
+                cell = cell_of(self.data, work, server)
+                if not cell:
+                    rows.append([self.title(server), self.reason(work, server), *[""] * 4])
+                    continue
+                three = [" / ".join(number(one[f]["median"] / 1000) for f in ("p50_us", "p99_us", "p999_us")) for one in (cell["quiet"], cell)]
+                rows.append([self.title(server), *three, f"{cell['p99_us']['median'] / cell['quiet']['p99_us']['median']:,.1f}",
+                             f"{min(one['answered'] for one in cell['rounds']):.0%}", number(cell["cold_s"]["median"])])
+            self.add(table(["hot requests", "alone: p50 / p99 / p99.9 ms", "beside the scan", "p99, times", "answered", "cold files/s"], rows))
+
+    def cold_start(self):
+        for work in self.works("cold-start"):
+            self.section("Cold start", "cold start")
+            rows = [[self.title(server), self.cell(work, server, lambda cell: with_spread(cell["to_95_s"])),
+                     self.cell(work, server, lambda cell: number(cell["steady_mb_s"]["median"]))] for server in self.servers() if not self.only(server)]
+            self.add(table(["", "seconds to 95 % of its steady rate", "that rate, MB/s"], rows))
+
+    def instructions(self):
+        for work in self.works("instructions"):
+            self.section("Instructions in user space", "instructions")
+            rows = [[self.title(server), f"{cell['instructions']:,}",
+                     ", ".join(f"{name} {share:.0f} %" for share, name in cell["functions"] if not name.startswith("0x"))]
+                    for server in self.servers() for cell in [cell_of(self.data, work, server)] if cell]
+            self.add(table(["1 KB, keep-alive, 32 connections", "per reply", "most of them in"], rows))
+
+    def ahead(self):
+        """Where another server needs less than ours, and why, which the prose has to say."""
+        self.section("Where others are ahead", "ahead")
+        lines = []
+        for work, cells in self.data["cells"].items():
+            for ours, against in OURS:
+                ours = ours if cell_of(self.data, work, ours) else ours.removesuffix("-fast")
+                mine = cell_of(self.data, work, ours)
+                for server in cells:
+                    if mine and self.is_ahead(mine, work, server, against):
+                        lines.append(self.ahead_line(mine, work, ours, server))
+        self.add("\n".join(lines) or "Nowhere in this run.")
+
+    def is_ahead(self, mine, work, server, against):
+        cell, about = cell_of(self.data, work, server), self.data["servers"].get(server)
+        figure = results.main_figure(mine)
+        if not cell or not about or about["ours"] or server == "floor" or not figure or figure not in cell:
+            return False
+        if against and not server.startswith(against):
+            return False
+        return cell[figure]["median"] < mine[figure]["median"] and results.apart(cell[figure], mine[figure])
+
+    def ahead_line(self, mine, work, ours, server):
+        cell, figure = cell_of(self.data, work, server), results.main_figure(mine)
+        text = self.prose.get(f"ahead {work} {server}") or self.prose.get(f"ahead {work}")
+        if not text:
+            self.missing.append(f"# ahead {work} {server}")
+        return (f"- {self.data['works'][work]['title']}: {self.title(server)} {number(cell[figure]['median'])}, "
+                f"{self.title(ours)} {number(mine[figure]['median'])} ({figure}). {text or '**Not explained yet.**'}")
+
+    def all_figures(self):
+        self.section("All figures", "all figures")
+        closed = self.sizes() + self.others()
+        three = ("p50_us", "p99_us", "p999_us")
+        for title, show in (("Replies per second", lambda c: with_spread(c["replies_s"])),
+                            ("CPU µs per reply in user space and in the kernel", lambda c: f"{number(c['user_us']['median'])} + {number(c['system_us']['median'])}"),
+                            ("Latency with wrk as fast as it goes: p50 / p99 / p99.9, µs", lambda c: " / ".join(f"{c[f]['median']:,.0f}" for f in three)),
+                            ("System calls per reply", lambda c: number(c["syscalls"]["total"]) if c.get("syscalls") else None)):
+            self.add(f"### {title}")
+            self.matrix(closed, show)
+        self.add("### Share of the replies that came from the cache, the way the server is there for")
+        ours = [server for server in self.servers() if self.data["servers"][server]["ours"]]
+        rows = [[self.data["works"][work]["title"], *(self.cell(work, server, lambda c: f"{min(r['hit_ratio'] for r in c['rounds']):.3f}") for server in ours)]
+                for work in closed]
+        self.add(table(["", *(self.title(server) for server in ours)], rows))
+        self.add("### Memory after the work: resident / proportional share / segment, MB")
+        self.matrix([work for work in MEMORY_WORK if work in closed],
+                    lambda c: " / ".join(number(c["memory"][k] / 1024) for k in ("rss_kb", "pss_kb", "segment_kb")))
+
+    def footnotes(self):
+        if self.notes:
+            self.add("## Cells that are not there", "\n".join(f"{n}. {text}" for text, n in self.notes.items()))
+
+    def text(self):
+        for part in (self.head, self.server_table, self.by_size, self.floor, self.other_work, self.rate, self.slow_disk, self.cold_start,
+                     self.instructions, self.ahead, self.all_figures, self.footnotes):
+            part()
+        self.add(self.prose.get("again", ""))
+        return "\n\n".join(self.out) + "\n"
+
+
+def make(data, docs, latest_svg):
+    images = plot.make(data, docs / "benchmarks", latest_svg)
+    page = Page(data, images)
+    (docs / "benchmarks.md").write_text(page.text())
+    print(f"{docs / 'benchmarks.md'}; plots: {', '.join(images) or 'none'}")
+    for name in page.missing:
+        print(f"bench/prose.md does not say why yet: {name}", file=sys.stderr)
