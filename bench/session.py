@@ -94,7 +94,7 @@ class Session:
                 try:
                     started.append(server.start())
                 except (StartFailed, OSError) as error:
-                    reason = f"did not start: {str(error)[:300]}"
+                    reason = f"did not start: {str(error).strip()[-300:]}"
                     server.close()
             describe(data, kind, server, reason)
             if reason:
