@@ -144,6 +144,15 @@ class Page:
                     for server in self.servers() if not self.only(server)]
             self.add(table([self.data["works"][work]["title"], "p50 µs", "p99 µs", "p99.9 µs", "CPU µs"], rows))
 
+    def rate_check(self):
+        for work in self.works("rate-check"):
+            for server in self.servers():
+                cell = cell_of(self.data, work, server)
+                if cell:
+                    self.add(table([self.data["works"][work]["title"], "p50 µs", "p99 µs"],
+                                   [[f"{self.title(server)}, by {name}", *(with_spread(cell[f"{of}_{p}_us"]) for p in ("p50", "p99"))]
+                                    for of, name in (("rate", "bench/rate"), ("h2load", "h2load"))]))
+
     def slow_disk(self):
         for work in self.works("slow-disk"):
             self.section("The hot set behind a slow disk", "slow disk")
@@ -228,7 +237,7 @@ class Page:
             self.add("## Cells that are not there", "\n".join(f"{n}. {text}" for text, n in self.notes.items()))
 
     def text(self):
-        for part in (self.head, self.server_table, self.by_size, self.floor, self.other_work, self.rate, self.slow_disk, self.cold_start,
+        for part in (self.head, self.server_table, self.by_size, self.floor, self.other_work, self.rate, self.rate_check, self.slow_disk, self.cold_start,
                      self.instructions, self.ahead, self.all_figures, self.footnotes):
             part()
         self.add(self.prose.get("again", ""))

@@ -9,7 +9,7 @@ from pathlib import Path
 from child import StartFailed
 from zone import BUILD
 
-from bench import TOP, coldstart, instructions, measure, profile, results, slowdisk
+from bench import TOP, coldstart, instructions, measure, profile, ratecheck, results, slowdisk
 from bench.install import install
 from bench.matrix import KINDS, Matrix, say
 from bench.servers import ALL
@@ -176,7 +176,7 @@ def side_by_side(session, kinds, works, data, output):
 
 def one_by_one(session, kinds, works, data, output):
     """Measurements for which a server is started alone."""
-    for module in (coldstart, slowdisk, instructions):
+    for module in (ratecheck, coldstart, slowdisk, instructions):
         for work in works:
             if work.kind == module.KIND and not (session.options.resume and not missing_cells(data, kinds, work)):
                 say(f"{work.name}: {work.title}")
