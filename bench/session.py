@@ -131,7 +131,7 @@ def run(options, directory):
     if not (BUILD / "bench" / "rate").exists():
         sys.exit("bench/run: bench/rate has not been built (make bench/rate bench/floor)")
     output, began = Path(options.output or (RESULTS / "quick.json" if options.quick else LATEST)), time.monotonic()
-    data = results.read(output) if (options.add or options.resume) and output.exists() else results.new()
+    data = results.read(output) if (options.add or options.resume or options.profile) and output.exists() else results.new()
     data["runs"].append({"date": results.date(), "command": " ".join(sys.argv[1:]), "rounds": options.rounds, "seconds": options.seconds,
                          "files": options.files, "load": wrk_version(), "commit": commit()})
     if options.profile:
