@@ -25,8 +25,13 @@
 #include <unistd.h>
 
 #define EVENTS 512
+#define CLIENTS 65536
 #define COPIES 16 /* of the reply, so that as many requests that came at once are answered at once */
 
+static struct client {
+    size_t owed; /* replies, the one under way among them */
+    size_t at;   /* bytes of that which have gone */
+} clients[CLIENTS];
 static char *reply;
 static size_t reply_length, header_length;
 static int file = -1; /* with the body, for sendfile */
@@ -68,18 +73,6 @@ static void reply_make(size_t body)
     }
 }
 
-/* Sends some replies at once; a client that does not read is waited for. */
-static void send_all(int fd, size_t replies)
-{
-    for (size_t at = 0; at < replies * reply_length;) {
-        ssize_t n = send(fd, reply + at, replies * reply_length - at, MSG_NOSIGNAL);
-
-        if (n < 0 && errno != EAGAIN)
-            return;
-        at += n > 0 ? (size_t)n : 0;
-    }
-}
-
 static void body_to_file(size_t body)
 {
     file = memfd_create("floor", 0);
@@ -87,16 +80,38 @@ static void body_to_file(size_t body)
         die("memfd");
 }
 
-/* The header held back, so that it goes out with the first of the body. */
-static void send_file(int fd)
+/* Sends as many replies at once as there are copies; the number of bytes that went out, or -1. */
+static ssize_t send_copies(int fd, size_t at, size_t replies)
 {
-    off_t at = 0;
+    return send(fd, reply + at, (replies < COPIES ? replies : COPIES) * reply_length - at, MSG_NOSIGNAL);
+}
 
-    if (send(fd, reply, header_length, MSG_NOSIGNAL | MSG_MORE) != (ssize_t)header_length)
-        return;
-    while ((size_t)at < reply_length - header_length)
-        if (sendfile(fd, file, &at, reply_length - header_length - (size_t)at) < 0 && errno != EAGAIN)
+/* The header held back, so that it goes out with the first of the body. */
+static ssize_t send_file(int fd, size_t at)
+{
+    off_t offset = (off_t)at - (off_t)header_length;
+
+    if (at < header_length)
+        return send(fd, reply + at, header_length - at, MSG_NOSIGNAL | MSG_MORE);
+    return sendfile(fd, file, &offset, reply_length - at);
+}
+
+/* Sends what is owed, as far as the client takes it. */
+static void on_writable(int fd)
+{
+    struct client *c = &clients[fd];
+
+    while (c->owed > 0) {
+        ssize_t n = file >= 0 ? send_file(fd, c->at) : send_copies(fd, c->at, c->owed);
+
+        if (n < 0)
             return;
+        c->at += (size_t)n;
+        c->owed -= c->at / reply_length;
+        c->at %= reply_length;
+    }
+    if (close_after)
+        close(fd);
 }
 
 static void on_readable(int fd)
@@ -111,20 +126,31 @@ static void on_readable(int fd)
     }
     for (char *at = buffer; n > 0 && (at = memmem(at, (size_t)(buffer + n - at), "\r\n\r\n", 4)) != NULL; at += 4)
         replies++;
-    if (close_after && replies > 0)
-        replies = 1;
-    for (size_t now; replies > 0; replies -= now) {
-        now = file >= 0 ? 1 : replies < COPIES ? replies : COPIES;
-        file >= 0 ? send_file(fd) : send_all(fd, now);
-    }
-    if (close_after && n > 0)
+    clients[fd].owed += close_after && replies > 1 ? 1 : replies;
+    if (clients[fd].owed > 0)
+        on_writable(fd);
+}
+
+static void on_client(int listener, int epoll)
+{
+    int on = 1, fd = accept4(listener, NULL, NULL, SOCK_NONBLOCK);
+    struct epoll_event event = {.events = EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET, .data.fd = fd};
+
+    if (fd < 0)
+        return;
+    if (fd >= CLIENTS) {
         close(fd);
+        return;
+    }
+    clients[fd] = (struct client){0};
+    (void)setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
+    epoll_ctl(epoll, EPOLL_CTL_ADD, fd, &event);
 }
 
 int main(int argc, char **argv)
 {
     struct epoll_event event = {.events = EPOLLIN}, events[EVENTS];
-    int listener, epoll = epoll_create1(0), on = 1, by_file = 0;
+    int listener, epoll = epoll_create1(0), by_file = 0;
 
     if (argc < 3) {
         fprintf(stderr, "usage: %s PORT BYTES [sendfile] [close]\n", argv[0]);
@@ -145,16 +171,14 @@ int main(int argc, char **argv)
         int count = epoll_wait(epoll, events, EVENTS, -1);
 
         for (int i = 0; i < count; i++) {
-            if (events[i].data.fd != listener) {
+            if (events[i].data.fd == listener)
+                on_client(listener, epoll);
+            else if (events[i].events & EPOLLIN)
                 on_readable(events[i].data.fd);
-                continue;
-            }
-            event.data.fd = accept4(listener, NULL, NULL, SOCK_NONBLOCK);
-            event.events = EPOLLIN | EPOLLRDHUP | EPOLLET;
-            if (event.data.fd < 0)
-                continue;
-            (void)setsockopt(event.data.fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
-            epoll_ctl(epoll, EPOLL_CTL_ADD, event.data.fd, &event);
+            else if (events[i].events & (EPOLLHUP | EPOLLERR))
+                close(events[i].data.fd);
+            else if (clients[events[i].data.fd].owed > 0)
+                on_writable(events[i].data.fd);
         }
     }
 }

@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 
 POLICY = Path("/usr/sbin/policy-rc.d")
-TOOLS = ("wrk", "strace", "openssl", "gnuplot-nox", "valgrind")
+TOOLS = ("wrk", "strace", "openssl", "gnuplot-nox", "valgrind", "nghttp2-client")
 
 
 def installed(package):

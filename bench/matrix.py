@@ -11,6 +11,7 @@ from wire import fetch, get
 
 from bench import measure, results
 from bench.load import Load, LoadFailed, constant_rate
+from bench.work import MB
 
 WARM_SECONDS = 0.3
 MIX_WARM_SECONDS = 60  # at most; it ends when each file was asked for
@@ -21,6 +22,10 @@ KINDS = ("closed", "rate")
 
 def say(text):
     print(text, file=sys.stderr, flush=True)
+
+
+def slower(work):
+    return work.connections / 2000 + work.size / (20 * MB)
 
 
 class Matrix:
@@ -76,7 +81,7 @@ class Matrix:
 
     def warm(self, server, work, headers):
         """Requests of the kind to come; of the mix every file, and every reply's status is looked at."""
-        self.right(work, self.load(server, work, headers).run(WARM_SECONDS + work.connections / 1000))
+        self.right(work, self.load(server, work, headers).run(WARM_SECONDS + slower(work)))
         if work.mix and server.name != "floor":
             load = self.load(server, work, headers, check=True)
             load.list = self.files.list
@@ -90,8 +95,8 @@ class Matrix:
                 raise LoadFailed(f"only {seen} of {wanted} files in {MIX_WARM_SECONDS} s")
 
     def seconds(self, work):
-        """Of a round: longer where connections take a while to be made."""
-        return self.options.seconds + work.connections / 2000
+        """Of a round: longer where connections take a while to be made, or replies to be sent."""
+        return self.options.seconds + slower(work)
 
     def round(self, server, work, headers, number):
         before, hits = measure.cpu_seconds(server.pids()), self.hits(server)

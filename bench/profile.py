@@ -7,6 +7,7 @@ import sys
 
 from bench import measure
 from bench.matrix import Matrix, say
+from bench.report import Page
 from bench.servers import ALL
 from bench.work import WORKS
 
@@ -30,10 +31,17 @@ def profile(server, load):
 
 
 def run(session, wanted, data):
-    """wanted: SERVER:WORK, …"""
+    """wanted: SERVER:WORK, …; "ahead": each that is ahead of ours in these results, and ours."""
     if not shutil.which("perf"):
         sys.exit("bench/run: perf is not installed (Debian: linux-perf)")
-    pairs = [one.partition(":")[::2] for one in wanted.split(",")]
+    if wanted == "ahead":
+        cells = [one for one in Page(data, []).ahead_cells() if WORKS[one[0]].kind == "closed"]
+        pairs = list(dict.fromkeys((server, work) for work, ours, other in cells for server in (ours, other)))
+        if not pairs:
+            say("nobody is ahead")
+            return
+    else:
+        pairs = [one.partition(":")[::2] for one in wanted.split(",")]
     for server, work in pairs:
         if server not in ALL or work not in WORKS or WORKS[work].kind != "closed":
             sys.exit(f"bench/run: --profile takes SERVER:WORK, and {server}:{work} is none")

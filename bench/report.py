@@ -144,6 +144,15 @@ class Page:
                     for server in self.servers() if not self.only(server)]
             self.add(table([self.data["works"][work]["title"], "p50 µs", "p99 µs", "p99.9 µs", "CPU µs"], rows))
 
+    def rate_check(self):
+        for work in self.works("rate-check"):
+            for server in self.servers():
+                cell = cell_of(self.data, work, server)
+                if cell:
+                    self.add(table([self.data["works"][work]["title"], "p50 µs", "p99 µs"],
+                                   [[f"{self.title(server)}, by {name}", *(with_spread(cell[f"{of}_{p}_us"]) for p in ("p50", "p99"))]
+                                    for of, name in (("rate", "bench/rate"), ("h2load", "h2load"))]))
+
     def slow_disk(self):
         for work in self.works("slow-disk"):
             self.section("The hot set behind a slow disk", "slow disk")
@@ -177,15 +186,17 @@ class Page:
     def ahead(self):
         """Where another server needs less than ours, and why, which the prose has to say."""
         self.section("Where others are ahead", "ahead")
-        lines = []
+        self.add("\n".join(self.ahead_line(*one) for one in self.ahead_cells()) or "Nowhere in this run.")
+
+    def ahead_cells(self):
+        """(work, ours, the server that is ahead of it)."""
         for work, cells in self.data["cells"].items():
             for ours, against in OURS:
                 ours = ours if cell_of(self.data, work, ours) else ours.removesuffix("-fast")
                 mine = cell_of(self.data, work, ours)
                 for server in cells:
                     if mine and self.is_ahead(mine, work, server, against):
-                        lines.append(self.ahead_line(mine, work, ours, server))
-        self.add("\n".join(lines) or "Nowhere in this run.")
+                        yield work, ours, server
 
     def is_ahead(self, mine, work, server, against):
         cell, about = cell_of(self.data, work, server), self.data["servers"].get(server)
@@ -196,8 +207,9 @@ class Page:
             return False
         return cell[figure]["median"] < mine[figure]["median"] and results.apart(cell[figure], mine[figure])
 
-    def ahead_line(self, mine, work, ours, server):
-        cell, figure = cell_of(self.data, work, server), results.main_figure(mine)
+    def ahead_line(self, work, ours, server):
+        mine, cell = cell_of(self.data, work, ours), cell_of(self.data, work, server)
+        figure = results.main_figure(mine)
         text = self.prose.get(f"ahead {work} {server}") or self.prose.get(f"ahead {work}")
         if not text:
             self.missing.append(f"# ahead {work} {server}")
@@ -228,7 +240,7 @@ class Page:
             self.add("## Cells that are not there", "\n".join(f"{n}. {text}" for text, n in self.notes.items()))
 
     def text(self):
-        for part in (self.head, self.server_table, self.by_size, self.floor, self.other_work, self.rate, self.slow_disk, self.cold_start,
+        for part in (self.head, self.server_table, self.by_size, self.floor, self.other_work, self.rate, self.rate_check, self.slow_disk, self.cold_start,
                      self.instructions, self.ahead, self.all_figures, self.footnotes):
             part()
         self.add(self.prose.get("again", ""))

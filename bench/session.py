@@ -9,7 +9,7 @@ from pathlib import Path
 from child import StartFailed
 from zone import BUILD
 
-from bench import TOP, coldstart, instructions, measure, profile, results, slowdisk
+from bench import TOP, coldstart, instructions, measure, profile, ratecheck, results, slowdisk
 from bench.install import install
 from bench.matrix import KINDS, Matrix, say
 from bench.servers import ALL
@@ -94,7 +94,7 @@ class Session:
                 try:
                     started.append(server.start())
                 except (StartFailed, OSError) as error:
-                    reason = f"did not start: {str(error)[:300]}"
+                    reason = f"did not start: {str(error).strip()[-300:]}"
                     server.close()
             describe(data, kind, server, reason)
             if reason:
@@ -131,7 +131,7 @@ def run(options, directory):
     if not (BUILD / "bench" / "rate").exists():
         sys.exit("bench/run: bench/rate has not been built (make bench/rate bench/floor)")
     output, began = Path(options.output or (RESULTS / "quick.json" if options.quick else LATEST)), time.monotonic()
-    data = results.read(output) if (options.add or options.resume) and output.exists() else results.new()
+    data = results.read(output) if (options.add or options.resume or options.profile) and output.exists() else results.new()
     data["runs"].append({"date": results.date(), "command": " ".join(sys.argv[1:]), "rounds": options.rounds, "seconds": options.seconds,
                          "files": options.files, "load": wrk_version(), "commit": commit()})
     if options.profile:
@@ -176,7 +176,7 @@ def side_by_side(session, kinds, works, data, output):
 
 def one_by_one(session, kinds, works, data, output):
     """Measurements for which a server is started alone."""
-    for module in (coldstart, slowdisk, instructions):
+    for module in (ratecheck, coldstart, slowdisk, instructions):
         for work in works:
             if work.kind == module.KIND and not (session.options.resume and not missing_cells(data, kinds, work)):
                 say(f"{work.name}: {work.title}")

@@ -53,6 +53,7 @@ WORKS = {work.name: work for work in [
     Work("tls-1k", "1 KB over TLS", tls=True),
     Work("tls-64k", "64 KB over TLS", tls=True, size=64 * KB),
     Work("rate", "1 KB, 5,000 requests a second on 32 connections", kind="rate", rate=5000),
+    Work("rate-check", "bench/rate beside h2load, 1 connection, 100 requests a second", kind="rate-check"),
     Work("instructions", "instructions in user space, 1 KB", kind="instructions"),
     Work("cold-start", "start with nothing in memory", kind="cold-start", mix=True, size=MIX_MEAN),
     Work("slow-disk", "hot files beside a scan of files on a slow disk", kind="slow-disk", size=16 * KB, rate=2000, connections=200),

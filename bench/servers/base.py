@@ -33,6 +33,7 @@ class Site:
 
 class Bench(Child):
     """A server under test."""
+    start_seconds = 60  # beside a dozen others, or under callgrind
     title = ""
     note = ""          # what is particular about its configuration
     ours = False       # has the cache; `fast`: its fast path

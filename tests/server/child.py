@@ -43,6 +43,8 @@ class StartFailed(Exception):
 class Child:
     """What is common to all servers.  A class of its own for each has command(), and writes what that needs into self.dir."""
 
+    start_seconds = 15
+
     def __init__(self, name):
         self.name = name
         self.dir = Path(tempfile.mkdtemp(prefix="server-"))
@@ -69,8 +71,8 @@ class Child:
 
     def start(self):
         self.launch()
-        up = eventually(lambda: self.process.poll() is not None or self._listens(), 15, 0.02)
-        if not up or self.process.poll() is not None or not eventually(self.ready, 15, 0.02):
+        up = eventually(lambda: self.process.poll() is not None or self._listens(), self.start_seconds, 0.02)
+        if not up or self.process.poll() is not None or not eventually(self.ready, self.start_seconds, 0.02):
             self.stop()
             raise StartFailed(f"{self.name} did not start:\n{self.said()}")
         return self
