@@ -92,6 +92,7 @@ typedef struct outcome {
     size_t sent;     /* bytes in `expected` */
     size_t rest;     /* where what is not answered begins */
     bool ends, goes; /* the connection closes; goes to the host */
+    bool too_much;   /* for `expected` */
 } outcome_t;
 
 /* One request that the reader took.  false: it has no response, or none that can be given. */
@@ -100,19 +101,22 @@ static bool should_answer(const afpa_request_t *request, outcome_t *o)
     afpa_response_t response;
     afpa_condition_t condition;
     afpa_validators_t validators;
+    char name[64];
     uint64_t size;
 
     if (afpa_response_lookup(rig.f.cache, 7, request, &response) != AFPA_OK)
         return false;
     validators = afpa_response_validators(&response);
     condition = afpa_http_condition(request, &validators);
-    if (condition != AFPA_CONDITION_UNCLEAR) {
+    o->too_much |= o->sent > sizeof(expected) - AFPA_RESPONSE_PRINT_MAX - RIG_LARGE;
+    if (condition != AFPA_CONDITION_UNCLEAR && !o->too_much) {
         bool same = condition == AFPA_CONDITION_NOT_MODIFIED;
 
         o->sent += afpa_response_print(&response, same, request->keep_alive, "Sun, 06 Nov 1994 08:49:37 GMT", expected + o->sent);
         size = same || request->head ? 0 : afpa_ref_identity(&response.file)->size;
+        rig_file_name(&response, name);
         for (uint64_t i = 0; i < size; i++)
-            expected[o->sent + i] = fixture_byte(size == RIG_LARGE ? "large" : "small", 1, i);
+            expected[o->sent + i] = fixture_byte(name, 1, i);
         o->sent += size;
     }
     afpa_response_release(&response);
@@ -123,7 +127,7 @@ static outcome_t work_out(const char *bytes, size_t length)
 {
     outcome_t o = {0};
 
-    while (!o.ends && !o.goes && o.rest < length) {
+    while (!o.ends && !o.goes && !o.too_much && o.rest < length) {
         afpa_request_t request;
         afpa_counter_t why;
         afpa_request_result_t result = afpa_request_read(bytes + o.rest, length - o.rest, &request, &why);
@@ -210,6 +214,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     data += sizeof(choice);
     size -= sizeof(choice);
     o = work_out((const char *)data, size);
+    if (o.too_much)
+        return 0;
     rig.conn.accept = choice & 1 ? SIZE_MAX : 64 + (choice >> 8 & 0xfff);
     rig.conn.block = choice & 2 ? 0 : 2 + (choice >> 2 & 3);
     rig.conn.late = choice & 16;
