@@ -95,6 +95,26 @@ typedef struct outcome {
     bool too_much;   /* for `expected` */
 } outcome_t;
 
+/* Made once. */
+static const char *payload_of(const char *name)
+{
+    static struct {
+        char name[64], bytes[RIG_LARGE];
+    } made[4];
+    unsigned i = 0;
+
+    while (strcmp(made[i].name, name) != 0) {
+        if (!*made[i].name) {
+            strcpy(made[i].name, name);
+            for (uint64_t at = 0; at < RIG_LARGE; at++)
+                made[i].bytes[at] = fixture_byte(name, 1, at);
+            break;
+        }
+        NEED(++i < CHECK_COUNT(made));
+    }
+    return made[i].bytes;
+}
+
 /* One request that the reader took.  false: it has no response, or none that can be given. */
 static bool should_answer(const afpa_request_t *request, outcome_t *o)
 {
@@ -115,8 +135,7 @@ static bool should_answer(const afpa_request_t *request, outcome_t *o)
         o->sent += afpa_response_print(&response, same, request->keep_alive, "Sun, 06 Nov 1994 08:49:37 GMT", expected + o->sent);
         size = same || request->head ? 0 : afpa_ref_identity(&response.file)->size;
         rig_file_name(&response, name);
-        for (uint64_t i = 0; i < size; i++)
-            expected[o->sent + i] = fixture_byte(name, 1, i);
+        memcpy(expected + o->sent, payload_of(name), size);
         o->sent += size;
     }
     afpa_response_release(&response);
@@ -186,10 +205,14 @@ static void compare(const char *bytes, size_t length, const outcome_t *o)
 
 static void end(void)
 {
+    static unsigned inputs;
+
     if (rig.c)
         fake_conn_reset(&rig.conn);
     rig_settle(&rig);
-    NEED(afpa_engine_conns(rig.engine) == 0 && fixture_pins(&rig.f) == 0);
+    NEED(afpa_engine_conns(rig.engine) == 0);
+    if (++inputs % 16 == 0) /* it takes its time, and what is left stays left */
+        NEED(fixture_pins(&rig.f) == 0);
     rig_again(&rig);
 }
 
