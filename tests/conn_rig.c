@@ -189,8 +189,8 @@ void rig_blank_dates(char *bytes, size_t length)
             memset(bytes + i + 8, 'x', AFPA_HTTP_DATE);
 }
 
-/* Their name is the tag. */
-static void file_name(const afpa_response_t *response, char name[64])
+/* It is the tag. */
+void rig_file_name(const afpa_response_t *response, char name[64])
 {
     afpa_text_t etag = afpa_response_validators(response).etag;
 
@@ -215,7 +215,7 @@ size_t rig_expect(rig_t *r, const char *text, char *to)
         same = request.if_none_match.at != NULL;
         length += afpa_response_print(&response, same, (afpa_persistence_t){.keep_alive = request.keep_alive}, "Sun, 06 Nov 1994 08:49:37 GMT", to + length);
         size = same || request.head ? 0 : afpa_ref_identity(&response.file)->size;
-        file_name(&response, name);
+        rig_file_name(&response, name);
         for (uint64_t i = 0; i < size; i++)
             to[length + i] = fixture_byte(name, 1, i);
         length += size;

@@ -68,6 +68,9 @@ void rig_settle(rig_t *r);
 /* What the engine should answer to requests of these, one after the other: appended to `to`, with its Date blanked. */
 size_t rig_expect(rig_t *r, const char *request, char *to);
 
+/* The name of the file that a response is of. */
+void rig_file_name(const afpa_response_t *response, char name[64]);
+
 /* Blanks the Date fields of header blocks in what was sent. */
 void rig_blank_dates(char *bytes, size_t length);
 

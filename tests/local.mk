@@ -62,8 +62,9 @@ tests_check_clock_SOURCES = tests/check_clock.c tests/child.h $(fixture)
 tests_check_completion_SOURCES = tests/check_completion.c $(fakes)
 rig = tests/conn_rig.c tests/conn_rig.h tests/fake_provider.c tests/fake_provider.h $(fixture)
 tests_check_engine_SOURCES = tests/check_engine.c $(rig)
+cases = tests/transport_cases.c tests/transport_cases.h
 side = tests/transport_side.c tests/transport_side.h tests/fake_provider.c tests/fake_provider.h tests/check_main.h
-tests_check_transport_epoll_SOURCES = tests/check_transport_epoll.c $(side)
+tests_check_transport_epoll_SOURCES = tests/check_transport_epoll.c $(cases) $(side)
 tests_check_loop_SOURCES = tests/check_loop.c $(side)
 tests_check_reply_SOURCES = tests/check_reply.c $(rig)
 tests_check_conn_SOURCES = tests/check_conn.c $(rig)
@@ -115,6 +116,16 @@ AM_CFLAGS += $(CHECK_CFLAGS)
 if HAVE_CHECK
 check_PROGRAMS += $(suites)
 TESTS += $(suites)
+if NGINX
+check_PROGRAMS += tests/check_transport_nginx
+TESTS += tests/check_transport_nginx
+endif
+endif
+# The provider itself and a double of what it calls of nginx.
+tests_check_transport_nginx_SOURCES = tests/check_transport_nginx.c tests/nginx_double.c ngx_afpa/ngx_http_afpa_transport.c $(cases) $(side)
+tests_check_transport_nginx_CPPFLAGS = $(ngx_afpa_ngx_http_afpa_module_la_CPPFLAGS) -I$(srcdir)/ngx_afpa
+if NGINX
+$(tests_check_transport_nginx_OBJECTS): ngx_objs/ngx_auto_config.h
 endif
 
 # Fuzz targets: with --enable-fuzzing libFuzzer drives them, else replay.c runs their corpus with the other tests.

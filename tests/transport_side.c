@@ -8,6 +8,8 @@
 
 #include "transport_side.h"
 
+const side_host_t *side_nginx;
+
 static side_t *side_of(const afpa_io_t *io, size_t offset)
 {
     return (side_t *)(void *)((char *)(uintptr_t)io - offset);
@@ -31,7 +33,7 @@ static void on_received(afpa_io_t *io, afpa_status_t status, size_t bytes)
     else
         CHECK_THAT(bytes == 0);
     if (s->close_in_receive && status == AFPA_OK)
-        afpa_transport_disconnect(s->transport, &s->disconnecting, AFPA_DISCONNECT_CLOSE);
+        side_disconnect(s, AFPA_DISCONNECT_CLOSE);
 }
 
 static void on_sent(afpa_io_t *io, afpa_status_t status, size_t bytes)
@@ -90,7 +92,13 @@ void side_on_disconnected(afpa_endpoint_t *endpoint, afpa_transport_t *transport
     s->why = why;
 }
 
-/* ---- both kinds ---- */
+void side_disconnect(side_t *s, afpa_disconnect_t how)
+{
+    s->closing = how == AFPA_DISCONNECT_CLOSE;
+    afpa_transport_disconnect(s->transport, &s->disconnecting, how);
+}
+
+/* ---- all kinds ---- */
 
 struct sockaddr_in side_loopback(unsigned port)
 {
@@ -103,6 +111,8 @@ void side_turn(side_t *s)
     if (s->loop)
         for (unsigned i = 0; i < 3; i++)
             ck_assert_int_eq(afpa_loop_run(s->loop, 10), AFPA_OK);
+    else if (s->nginx)
+        side_nginx->turn(s);
 }
 
 void side_begin(side_t *s, int kind)
@@ -114,7 +124,10 @@ void side_begin(side_t *s, int kind)
     s->disconnecting.completed = on_disconnected;
     s->endpoint.connected = on_connected_event;
     s->peer = -1;
-    if (kind == EPOLL) {
+    s->kind = kind;
+    if (kind == NGINX) {
+        s->port = side_nginx->listen(s);
+    } else if (kind == EPOLL) {
         const struct sockaddr_in address = side_loopback(0);
         afpa_error_t error;
 
@@ -122,6 +135,7 @@ void side_begin(side_t *s, int kind)
         ck_assert_ptr_nonnull(s->loop);
         ck_assert_int_eq(afpa_loop_listen(s->loop, (const struct sockaddr *)&address, sizeof(address), &s->endpoint, &error),
                          AFPA_OK);
+        s->port = afpa_loop_port(s->loop);
     } else {
         fake_conn_begin(&s->fake, &s->endpoint);
     }
@@ -130,12 +144,14 @@ void side_begin(side_t *s, int kind)
 /* The peer connects. */
 void side_dial(side_t *s)
 {
-    if (s->loop) {
-        const struct sockaddr_in address = side_loopback(afpa_loop_port(s->loop));
+    if (s->kind != FAKE) {
+        const struct sockaddr_in address = side_loopback(s->port);
 
         s->peer = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
         ck_assert_int_eq(connect(s->peer, (const struct sockaddr *)&address, sizeof(address)), 0);
         ck_assert_int_eq(fcntl(s->peer, F_SETFL, O_NONBLOCK), 0);
+        if (s->kind == NGINX)
+            side_nginx->accept(s);
     } else {
         fake_conn_offer(&s->fake);
     }
@@ -150,6 +166,8 @@ void side_end(side_t *s)
         close(s->peer);
     if (s->loop)
         afpa_loop_destroy(&s->loop);
+    else if (s->kind == NGINX)
+        side_nginx->end(s);
     else
         fake_conn_end(&s->fake);
     free(s->got);
@@ -157,7 +175,7 @@ void side_end(side_t *s)
 
 void side_peer_sends(side_t *s, const char *text)
 {
-    if (s->loop)
+    if (s->kind != FAKE)
         ck_assert_int_eq(send(s->peer, text, strlen(text), MSG_NOSIGNAL), (ssize_t)strlen(text));
     else
         fake_conn_arrive(&s->fake, text, strlen(text));
@@ -168,7 +186,7 @@ void side_peer_ends(side_t *s, bool reset)
 {
     const struct linger hard = {1, 0};
 
-    if (!s->loop) {
+    if (s->kind == FAKE) {
         if (reset)
             fake_conn_reset(&s->fake);
         else
@@ -190,7 +208,7 @@ ssize_t side_peer_reads(side_t *s, char *to, size_t size)
 {
     ssize_t n;
 
-    if (s->loop) {
+    if (s->kind != FAKE) {
         n = recv(s->peer, to, size, 0);
         return n > 0 ? n : n == 0 || errno != EAGAIN ? -1 : 0;
     }

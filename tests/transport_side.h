@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * One side of a connection, over epoll and a real socket or over the fake, and a peer: what the suites of the loop share.
+ * One side of a connection, over a real socket (of epoll's provider or of nginx's) or over the fake, and a peer: what the suites of
+ * providers and of the loop share.
  */
 #ifndef AFPA_TRANSPORT_SIDE_H
 #define AFPA_TRANSPORT_SIDE_H
@@ -24,14 +25,29 @@ typedef struct side {
     unsigned received, accepted, disconnected, told, writable;
     size_t completed;
     bool closed_first; /* the receive under way ended before the disconnect */
-    /* epoll: */
-    afpa_loop_t *loop;
-    int peer;
+    bool closing;      /* it has been disconnected for good */
+    int kind;
+    /* real sockets: */
+    int peer; /* -1: there is none */
+    unsigned port;
+    afpa_loop_t *loop; /* epoll */
+    void *nginx;       /* of the double */
     /* the fake: */
     fake_conn_t fake;
 } side_t;
 
-enum { EPOLL, FAKE, KINDS };
+enum { EPOLL, FAKE, NGINX };
+
+/* How a side is driven whose host is no part of the library; set by the suite that has it. */
+typedef struct side_host {
+    unsigned (*listen)(side_t *s); /* the port */
+    void (*accept)(side_t *s);
+    void (*turn)(side_t *s);
+    void (*end)(side_t *s);
+} side_host_t;
+
+extern const side_host_t *side_nginx;
+const side_host_t *side_nginx_double(void);
 
 void side_begin(side_t *s, int kind);
 void side_end(side_t *s);
@@ -49,6 +65,8 @@ ssize_t side_peer_reads(side_t *s, char *to, size_t size);
 
 /* A receive; it must be taken. */
 void side_ask(side_t *s, void *buffer, size_t size);
+
+void side_disconnect(side_t *s, afpa_disconnect_t how);
 
 /* Fails unless this is what was received so far. */
 void side_have(side_t *s, const char *text);
