@@ -207,6 +207,11 @@ afpa_status_t afpa_loop_await(afpa_transport_t *transport, afpa_io_t *io, bool w
     return AFPA_IO_ERROR;
 }
 
+void afpa_loop_forget(afpa_transport_t *transport)
+{
+    conn_of(transport)->receiving = NULL;
+}
+
 /* ---- connecting and disconnecting ---- */
 
 bool afpa__epoll_watch(afpa__epoll_t *c)

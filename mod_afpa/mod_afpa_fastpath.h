@@ -59,6 +59,7 @@ typedef struct afpa_mod_client {
     afpa_mod_after_t after;
     char *bytes; /* read by the engine, and not answered: httpd's to read first */
     apr_size_t length;
+    int late; /* the time for a head was over: what httpd reads behind those is that, not the socket */
 } afpa_mod_client_t;
 
 /* The number of the virtual hosts behind the address that a connection came to, in this configuration. */

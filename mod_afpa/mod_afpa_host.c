@@ -75,6 +75,10 @@ static apr_status_t input_from_socket(apr_bucket *b, const char **str, apr_size_
     apr_interval_time_t timeout = 0;
     apr_status_t rv;
 
+    if (client->late) {
+        apr_bucket_free(bytes);
+        return APR_TIMEUP;
+    }
     if (block == APR_NONBLOCK_READ) {
         apr_socket_timeout_get(client->socket, &timeout);
         apr_socket_timeout_set(client->socket, 0);

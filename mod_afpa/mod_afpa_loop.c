@@ -138,6 +138,17 @@ static void on_handover(void *context, afpa_transport_t *transport, const char *
     afpa_mod_host_submit(client);
 }
 
+/* A part of a head is httpd's to refuse: now, not after one more timeout. */
+static void on_unfinished(void *context, afpa_transport_t *transport, const char *bytes, size_t length, bool timed_out)
+{
+    afpa_mod_client_t *client = context;
+
+    if (timed_out)
+        afpa_loop_forget(transport);
+    client->late = timed_out;
+    on_handover(context, transport, bytes, length, AFPA_DECLINE_REQUEST);
+}
+
 static void on_closed(void *context)
 {
     afpa_mod_client_t *client = context;
@@ -336,6 +347,7 @@ static int loop_init(afpa_mod_loop_t *loop)
                                                                               : (uint64_t)conf->zerocopy,
                                  .connections = UINT32_MAX, /* they are counted where they are taken */
                                  .handover = on_handover,
+                                 .unfinished = on_unfinished,
                                  .closed = on_closed,
                                  .replied = on_replied};
 

@@ -156,6 +156,11 @@ tests_stress_stress_SOURCES = tests/stress/stress.c tests/stress/stress_files.c 
 TESTS += tests/stress/stress tests/stress/threads
 EXTRA_DIST += tests/stress/threads tests/soak
 
+# Connections that come and go; tests/server/test_churn.py runs a few.
+check_PROGRAMS += tests/churn_client
+tests_churn_client_SOURCES = tests/churn_client.c
+EXTRA_DIST += tests/churn
+
 # Holds objects as a server does, for the tests of afpactl.
 check_PROGRAMS += tests/hold
 tests_hold_SOURCES = tests/hold.c

@@ -51,6 +51,9 @@ afpa_transport_t *afpa_loop_adopt(afpa_loop_t *loop, afpa_endpoint_t *endpoint, 
  * socket can be read from or written to, or is broken; may do so inline.  AFPA_CLOSED: it was disconnected first. */
 afpa_status_t afpa_loop_await(afpa_transport_t *transport, afpa_io_t *io, bool writable);
 
+/* The receive under way is given up, and never completes. */
+void afpa_loop_forget(afpa_transport_t *transport);
+
 /* Has job->done called in the loop's thread.  From any thread; the job stays where it is until then. */
 void afpa_loop_post(afpa_loop_t *loop, afpa_job_t *job);
 
