@@ -81,16 +81,6 @@ def pair():
         assert "signal" not in pair.ours.log()
 
 
-def admit(pair, target, *headers):
-    """Asks until the fast path answers; whether it did."""
-    for _ in range(20):
-        before = pair.zone.count("fast_hits")
-        fetch(pair.ours.port, get(target, *headers))
-        if pair.zone.grows("fast_hits", before, seconds=0.1):
-            return True
-    return False
-
-
 def never(pair, *raws):
     """Whatever is asked, and however often, the fast path has no part in it, and the replies are httpd's."""
     before = pair.zone.count("fast_hits")
@@ -106,7 +96,7 @@ def never(pair, *raws):
 @pytest.mark.parametrize("place", [*ADMITTED, "closed/open", "open"])
 def test_admitted(pair, place):
     target = f"/{place}/a.bin"
-    assert admit(pair, target)
+    assert pair.admit(target)
     before = pair.zone.count("fast_hits")
     tag = fetch(pair.stock.port, get(target)).header("ETag") or '"none"'
     since = "If-Modified-Since: Fri, 01 Jan 2038 00:00:00 GMT"
@@ -138,7 +128,7 @@ def test_compression_is_left_to_httpd(pair):
 
 
 def test_expires_follows_the_date(pair):
-    assert admit(pair, "/relative/a.bin")
+    assert pair.admit("/relative/a.bin")
     time.sleep(1.1)
     reply = fetch(pair.ours.port, get("/relative/a.bin"))
     at = [time.mktime(time.strptime(reply.header(n), "%a, %d %b %Y %H:%M:%S GMT")) for n in ("Date", "Expires")]
@@ -161,7 +151,7 @@ LEFT = ["Range: bytes=0-9", "If-Range: x", "Authorization: Basic eDp5", "If-Matc
 
 @pytest.mark.parametrize("header", LEFT)
 def test_requests_left_to_httpd(pair, header):
-    assert admit(pair, "/small.bin")
+    assert pair.admit("/small.bin")
     before = pair.zone.count("fast_hits")
     raw = get("/small.bin", header, "Connection: close")
     assert exchange(pair.ours.port, raw) == exchange(pair.stock.port, raw)
@@ -243,7 +233,7 @@ def test_server_header():
     with Pair("httpd", conf=FAST + "AfpaSendServerHeader off\nServerTokens Prod\n", revalidate=3600000, workers=1) as pair:
         pair.put("a.bin", payload("a", 1000))
         assert fetch(pair.ours.port, get("/a.bin")).header("Server") == "Apache"
-        assert admit(pair, "/a.bin")
+        assert pair.admit("/a.bin")
         reply = fetch(pair.ours.port, get("/a.bin"))
         assert reply.header("Server") is None and reply.header("Content-Type") is None and reply.length == 1000
 
@@ -259,7 +249,7 @@ def test_log_lines_are_httpds(form):
         pair.put("a.bin", payload("a", 1000))
         pair.put("large.bin", payload("large", 200000))
         for target in ("/a.bin", "/large.bin", "/a.bin?q=%20'x~"):
-            assert admit(pair, target)
+            assert pair.admit(target)
         (pair.ours.dir / "fast.log").write_text("")
         (pair.stock.dir / "access.log").write_text("")
         requests = [get("/a.bin", 'User-Agent: a "quoted" \\ one', "Referer: http://x/?y"), get("/a.bin?q=%20'x~"), head("/a.bin"),
@@ -283,17 +273,17 @@ def test_log_is_rotated_and_piped():
     conf = "AfpaFastPath on\nAfpaLogFile @DIR@/fast.log JSON\n"
     with Pair("httpd", conf=conf, revalidate=3600000, workers=1) as pair:
         pair.put("a.bin", payload("a", 100))
-        assert admit(pair, "/a.bin")
+        assert pair.admit("/a.bin")
         log = pair.ours.dir / "fast.log"
         assert '"status":200,"body_bytes_sent":100' in log.read_text()
         log.rename(pair.ours.dir / "old.log")
         pair.ours.conf = pair.ours.conf.replace("JSON", "JSON\nErrorLog @DIR@/error.log")
         pair.ours.reload()
-        assert admit(pair, "/a.bin") and log.read_text()
+        assert pair.admit("/a.bin") and log.read_text()
         pair.ours.conf = conf.replace("@DIR@/fast.log", f'"|$/bin/cat >> {pair.ours.dir}/piped.log"')
         pair.ours.configure()
         pair.ours.reload()
-        assert admit(pair, "/a.bin")
+        assert pair.admit("/a.bin")
         assert eventually(lambda: '"status":200' in (pair.ours.dir / "piped.log").read_text(), 3)
 
 

@@ -58,19 +58,9 @@ def pair():
         assert "signal 11" not in pair.ours.log() and "signal 6" not in pair.ours.log()
 
 
-def admit(pair, target, *headers):
-    """Asks until the fast path answers; whether it did."""
-    for _ in range(20):
-        before = pair.zone.count("fast_hits")
-        pair.same(target, *headers)
-        if pair.zone.grows("fast_hits", before, seconds=0.1):
-            return True
-    return False
-
-
 @pytest.mark.parametrize("target", ["/", "/?query", "/sub/", "/s%75b/", *(f"/{place}/" for place in ADMITTED)])
 def test_admitted(pair, target):
-    assert admit(pair, target)
+    assert pair.admit(target)
     before = pair.zone.count("fast_hits")
     tag = fetch(pair.stock.port, get(target)).header("ETag")
     for more in ([], ["Connection: close"], [f"If-None-Match: {tag}"], ["If-Modified-Since: Fri, 01 Jan 2038 00:00:00 GMT"]):
@@ -100,7 +90,7 @@ def test_only_what_was_asked_for(pair):
     assert pair.zone.count("fast_hits") == before
     pair.put("whole/page", payload("page", 1000))
     assert pair.same("/whole/page").body == payload("page", 1000)
-    assert admit(pair, "/whole/page")
+    assert pair.admit("/whole/page")
 
 
 def test_folders_without_an_index(pair):
@@ -114,7 +104,7 @@ def test_folders_without_an_index(pair):
 
 def test_among_other_requests(pair):
     """What was remembered of a folder is of no other request on the connection."""
-    assert admit(pair, "/") and admit(pair, "/sub/")
+    assert pair.admit("/") and pair.admit("/sub/")
     others = [get("/"), get("/second/"), get("/plain/index.html"), get("/off/"), head("/sub/"), get("/missing"), get("/plain/"),
               get("/error/"), get("/index.html"), get("/empty/"), get("/try/"), get("/")]
     before = pair.zone.count("fast_hits")
@@ -138,16 +128,16 @@ def changing():
 
 
 def test_index_changes(changing):
-    assert admit(changing, "/")
+    assert changing.admit("/")
     changing.put("index.html", payload("new", 1500))
     time.sleep(0.35)
     assert fetch(changing.ours.port, get("/")).body == payload("new", 1500)
-    assert admit(changing, "/")
+    assert changing.admit("/")
 
 
 def test_index_vanishes_and_comes_back(changing):
     """Each change is seen after afpa_revalidate; the second name is served at once, and never from the fast path."""
-    assert admit(changing, "/two/")
+    assert changing.admit("/two/")
     (changing.root / "two/a.html").rename(changing.root / "two/kept")
     time.sleep(0.35)
     before = changing.zone.count("fast_hits")
@@ -157,7 +147,7 @@ def test_index_vanishes_and_comes_back(changing):
     assert changing.zone.count("fast_hits") == before
     (changing.root / "two/kept").rename(changing.root / "two/a.html")
     assert changing.same("/two/").body == payload("two/a.html", 2000)
-    assert admit(changing, "/two/")
+    assert changing.admit("/two/")
     os.unlink(changing.root / "two/a.html")
     os.unlink(changing.root / "two/b.html")
     time.sleep(0.35)
@@ -165,7 +155,7 @@ def test_index_vanishes_and_comes_back(changing):
 
 
 def test_folder_vanishes(changing):
-    assert admit(changing, "/two/")
+    assert changing.admit("/two/")
     (changing.root / "two").rename(changing.root / "gone")
     time.sleep(0.35)
     assert changing.same("/two/").status == 404

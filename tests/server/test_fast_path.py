@@ -69,22 +69,12 @@ def pair():
         assert "signal 11" not in pair.ours.log() and "signal 6" not in pair.ours.log()
 
 
-def admit(pair, target, *headers):
-    """Asks until the fast path answers; whether it did."""
-    for _ in range(20):
-        before = pair.zone.count("fast_hits")
-        fetch(pair.ours.port, get(target, *headers))
-        if pair.zone.grows("fast_hits", before, seconds=0.1):
-            return True
-    return False
-
-
 # ---- what is admitted ----
 
 @pytest.mark.parametrize("place", ADMITTED)
 def test_admitted(pair, place):
     target = f"/{place}/a.bin"
-    assert admit(pair, target)
+    assert pair.admit(target)
     before = pair.zone.count("fast_hits")
     tag = fetch(pair.stock.port, get(target)).header("ETag") or '"none"'
     for more in ([], ["Connection: close"], [f"If-None-Match: {tag}"], ["If-Modified-Since: Fri, 01 Jan 2038 00:00:00 GMT"]):
@@ -99,7 +89,7 @@ def test_admitted(pair, place):
 
 
 def test_expires_follows_the_date(pair):
-    assert admit(pair, "/relative/a.bin")
+    assert pair.admit("/relative/a.bin")
     time.sleep(1.1)
     reply = fetch(pair.ours.port, get("/relative/a.bin"))
     at = [time.mktime(time.strptime(reply.header(n), "%a, %d %b %Y %H:%M:%S GMT")) for n in ("Date", "Expires")]
@@ -118,7 +108,7 @@ def test_not_admitted(pair, place):
 
 def test_compression_is_left_to_nginx(pair):
     """A location that compresses answers those who do not want that; never one with the other's."""
-    assert admit(pair, "/gzip/a.bin")
+    assert pair.admit("/gzip/a.bin")
     before = pair.zone.count("fast_hits")
     for _ in range(5):
         assert pair.same("/gzip/a.bin", "Accept-Encoding: identity").header("Content-Encoding") is None
@@ -132,7 +122,7 @@ LEFT = ["Range: bytes=0-9", "If-Range: x", "Authorization: Basic eDp5", "If-Matc
 
 @pytest.mark.parametrize("header", LEFT)
 def test_requests_left_to_nginx(pair, header):
-    assert admit(pair, "/small.bin")
+    assert pair.admit("/small.bin")
     before = pair.zone.count("fast_hits")
     raw = get("/small.bin", header, "Connection: close")
     assert exchange(pair.ours.port, raw) == exchange(pair.stock.port, raw)
@@ -140,15 +130,15 @@ def test_requests_left_to_nginx(pair, header):
 
 
 def test_accept_encoding_is_part_of_the_key(pair):
-    assert admit(pair, "/small.bin")
+    assert pair.admit("/small.bin")
     before = pair.zone.count("fast_hits")
     pair.same("/small.bin", "Accept-Encoding: gzip, made-up")
     assert pair.zone.count("fast_hits") == before
-    assert admit(pair, "/small.bin", "Accept-Encoding: gzip, made-up")
+    assert pair.admit("/small.bin", "Accept-Encoding: gzip, made-up")
 
 
 def test_the_zone_switched_off(pair):
-    assert admit(pair, "/small.bin")
+    assert pair.admit("/small.bin")
     pair.zone.ctl("disable")
     try:
         before = pair.zone.count("fast_hits")
@@ -156,7 +146,7 @@ def test_the_zone_switched_off(pair):
         assert pair.zone.count("fast_hits") == before
     finally:
         pair.zone.ctl("enable")
-    assert admit(pair, "/small.bin")
+    assert pair.admit("/small.bin")
 
 
 # ---- connections ----
@@ -188,14 +178,14 @@ def send_in_parts(port, raw, choose):
 def test_back_and_forth(pair, seed):
     """Hits and misses in any order, however the bytes are cut: what nginx alone would have sent."""
     for target in ("/small.bin", "/large.bin", "/header/a.bin", "/plain/a.bin"):
-        assert admit(pair, target)
+        assert pair.admit(target)
     raw = stream(seed)
     assert send_in_parts(pair.ours.port, raw, random.Random(seed)) == exchange(pair.stock.port, raw)
 
 
 def test_each_hit_is_fast_between_misses(pair):
     """A connection comes back after each request that nginx answered."""
-    assert admit(pair, "/small.bin")
+    assert pair.admit("/small.bin")
     before = pair.zone.count("fast_hits")
     with Wire(pair.ours.port) as wire:
         for _ in range(20):
@@ -206,7 +196,7 @@ def test_each_hit_is_fast_between_misses(pair):
 
 def test_keepalive_requests(pair):
     """The third reply closes, whoever gave the first two."""
-    assert admit(pair, "/few/a.bin")
+    assert pair.admit("/few/a.bin")
     for targets in (["/few/a.bin"] * 3, ["/few/missing", "/few/a.bin", "/few/a.bin"], ["/few/a.bin", "/few/missing", "/few/a.bin"]):
         raw = b"".join(get(target) for target in targets)
         assert exchange(pair.ours.port, raw) == exchange(pair.stock.port, raw)
@@ -334,7 +324,7 @@ def test_endless_head(pair):
 
 def test_half_closed(pair):
     """A client that has closed its side still gets what it asked for."""
-    assert admit(pair, "/large.bin")
+    assert pair.admit("/large.bin")
     for target, size in (("/large.bin", 300000), ("/small.bin", 1000)):
         with Wire(pair.ours.port) as wire:
             wire.send(get(target) * 2)
@@ -398,7 +388,7 @@ def test_log_lines_are_nginxs(form):
         pair.put("a.bin", payload("a", 1000))
         pair.put("large.bin", payload("large", 200000))
         for target in ("/a.bin", "/large.bin", "/a.bin?q=%20'x"):
-            assert admit(pair, target)
+            assert pair.admit(target)
         time.sleep(1.3)  # what is buffered
         (pair.ours.dir / "fast.log").write_text("")
         (pair.stock.dir / "access.log").write_text("")
@@ -419,7 +409,7 @@ def test_log_lines_are_nginxs(form):
 def test_log_is_opened_anew():
     with Pair("nginx", conf="afpa_fast_path on; afpa_access_log @DIR@/fast.log json;", revalidate=3600000, workers=1) as pair:
         pair.put("a.bin", payload("a", 100))
-        assert admit(pair, "/a.bin")
+        assert pair.admit("/a.bin")
         log = pair.ours.dir / "fast.log"
         assert eventually(lambda: '"status":200' in log.read_text(), 3)
         log.rename(pair.ours.dir / "old.log")
