@@ -74,6 +74,7 @@ typedef struct {
     afpa_mod_zone_t *zone; /* of the filter before the network; NULL: it is not there */
     apr_size_t min;
     struct afpa_mod_client *client; /* of the fast path; NULL: the MPM's connection */
+    apr_bucket_brigade *blank;      /* for looking at what follows a request; empty */
 } afpa_mod_conn_t;
 
 afpa_mod_conn_t *afpa_mod_conn(conn_rec *c);

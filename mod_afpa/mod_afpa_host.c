@@ -335,6 +335,25 @@ static afpa_mod_after_t go_on(conn_rec *c, afpa_mod_after_t before)
     return after;
 }
 
+/* After each reply httpd looks whether more has come, and passes over blank lines; a reply of the engine makes no difference. */
+static afpa_mod_after_t next_request(afpa_mod_client_t *client)
+{
+    conn_rec *c = client->c;
+    afpa_mod_conn_t *conn = afpa_mod_conn(c);
+    apr_status_t rv = APR_SUCCESS;
+
+    if (client->requests > 0) {
+        if (!conn->blank)
+            conn->blank = apr_brigade_create(c->pool, c->bucket_alloc);
+        c->keepalive = AP_CONN_KEEPALIVE;
+        rv = ap_check_pipeline(c, conn->blank, DEFAULT_LIMIT_BLANK_LINES);
+        apr_brigade_cleanup(conn->blank);
+    }
+    if (rv == APR_SUCCESS)
+        return go_on(c, AFPA_MOD_TO_ENGINE);
+    return APR_STATUS_IS_EAGAIN(rv) ? AFPA_MOD_TO_ENGINE : AFPA_MOD_LINGER;
+}
+
 static void serve(afpa_mod_client_t *client, host_thread_t *thread)
 {
     afpa_mod_after_t before = client->c ? client->after : AFPA_MOD_TO_ENGINE;
@@ -357,8 +376,10 @@ static void serve(afpa_mod_client_t *client, host_thread_t *thread)
         ap_run_resume_connection(c, NULL);
     if (before == AFPA_MOD_SUSPENDED && c->cs->state == CONN_STATE_SUSPENDED)
         client->after = AFPA_MOD_SUSPENDED;
+    else if (c->aborted)
+        client->after = AFPA_MOD_LINGER;
     else
-        client->after = c->aborted ? AFPA_MOD_LINGER : go_on(c, before);
+        client->after = before == AFPA_MOD_TO_ENGINE ? next_request(client) : go_on(c, before);
     if (client->after == AFPA_MOD_LINGER) {
         client->after = conn_close(client);
     } else {

@@ -23,6 +23,7 @@ pytestmark = pytest.mark.skipif(STOCK_ONLY or binary("httpd") is None, reason="n
 
 FAST = "AfpaFastPath on\nAfpaLogging off\n"
 CONF = FAST + "RewriteEngine on\nRewriteRule ^/gone - [G]\nRewriteRule ^/moved/(.*) /real/$1 [PT]\n"
+CLOSE = "Connection: close"
 SMALL, LARGE, HUGE = (payload(name, size) for name, size in (("small.bin", 1000), ("large.bin", 300000), ("huge.bin", 30 << 20)))
 
 
@@ -63,6 +64,20 @@ def stream(seed):
              get("/moved/a.bin"), get("/small.bin", "Connection: keep-alive"), get("/small.bin", "X-Long: " + "x" * choose.randrange(3000)),
              b"\r\n" + get("/small.bin")]
     return b"".join(choose.choice(kinds) for _ in range(30)) + get("/small.bin", "Connection: close")
+
+
+@pytest.mark.parametrize("between", [b"\n", b"\r\n", b"\n\r\n\n", b"\r", b" ", b"\n" * 12], ids=repr)
+@pytest.mark.parametrize("after", [b"", get("/small.bin", CLOSE), get("/gone", CLOSE)], ids=["end", "hit", "miss"])
+def test_blank_lines(pair, between, after):
+    """httpd passes over some between two requests, whoever answered the first."""
+    raw = get("/small.bin") + between + after
+
+    def said(port):
+        with Wire(port) as wire:
+            wire.send(raw)
+            wire.sock.shutdown(socket.SHUT_WR)
+            return re.sub(rb"\r\nDate: [^\r\n]*", b"", wire.until_end())
+    assert said(pair.ours.port) == said(pair.stock.port)
 
 
 @pytest.mark.parametrize("seed", range(16))
