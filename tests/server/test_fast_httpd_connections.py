@@ -16,7 +16,7 @@ from load import Load
 from pair import Pair
 from servers import Server, binary, missing
 from test_fast_path import send_in_parts
-from wire import Wire, eventually, exchange, fetch, get, head
+from wire import Wire, eventually, exchange, fetch, get, head, masked
 from zone import STOCK_ONLY, Zone
 
 pytestmark = pytest.mark.skipif(STOCK_ONLY or binary("httpd") is None, reason="needs the module")
@@ -137,6 +137,22 @@ def test_malformed_and_endless_heads(pair):
                 b"GET /small.bin HTTP/1.1\r\nHost: a\r\n folded\r\n\r\n", b"CONNECT x:1 HTTP/1.1\r\nHost: x\r\n\r\n"):
         raw = get("/small.bin") + raw + get("/gone", "Connection: close")
         assert exchange(pair.ours.port, raw) == exchange(pair.stock.port, raw)
+
+
+@pytest.mark.parametrize("between", ["\n", "\r\n", "\n\r\n\n", "\n" * 9, "\r\r\n"])
+def test_empty_lines_between_requests(pair, between):
+    """httpd passes over a few of them, ended one way or the other; behind a hit too."""
+    between = between.encode()
+    for raw in (get("/small.bin") + between + get("/large.bin", "Connection: close"), get("/small.bin") + between,
+                get("/small.bin") + between + get("/gone", "Connection: close")):
+        assert half_closed(pair.ours, raw) == half_closed(pair.stock, raw)
+
+
+def half_closed(server, raw):
+    with Wire(server.port) as wire:
+        wire.send(raw)
+        wire.sock.shutdown(socket.SHUT_WR)
+        return masked(wire.until_end())
 
 
 # ---- httpd on such connections ----
