@@ -45,7 +45,6 @@ typedef struct afpa_mod_client {
     uint64_t server; /* see afpa_response_terms_t */
     uint64_t accepted_ms;
     uint32_t requests; /* replies so far, of both */
-    uint32_t emptied;  /* replies when empty lines were last looked for */
     uint32_t keep_alive_ms;
     /* the loop's: */
     afpa_transport_t *transport;

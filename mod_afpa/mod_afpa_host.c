@@ -351,6 +351,8 @@ static afpa_mod_after_t next_request(afpa_mod_client_t *client)
     }
     if (rv == APR_SUCCESS)
         return go_on(c, AFPA_MOD_TO_ENGINE);
+    if (client->keep_alive_ms == 0) /* httpd has not had a request on it yet that would have said */
+        client->keep_alive_ms = (uint32_t)apr_time_as_msec(c->base_server->keep_alive_timeout);
     return APR_STATUS_IS_EAGAIN(rv) ? AFPA_MOD_TO_ENGINE : AFPA_MOD_LINGER;
 }
 

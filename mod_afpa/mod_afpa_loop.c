@@ -122,44 +122,12 @@ static void to_engine(afpa_mod_client_t *client, uint32_t first_ms)
         stop(client);
 }
 
-/* Empty lines between two requests, which httpd passes over (check_pipeline), be they ended with CR LF or LF. */
-static size_t empty_lines(const char *bytes, size_t length)
-{
-    size_t at = 0;
-
-    for (unsigned lines = 0; lines < DEFAULT_LIMIT_BLANK_LINES && at < length; lines++)
-        if (bytes[at] == '\n')
-            at++;
-        else if (bytes[at] == '\r' && at + 1 < length && bytes[at + 1] == '\n')
-            at += 2;
-        else
-            break;
-    return at;
-}
-
-/* Between two requests again. */
-static void wait_again(afpa_mod_client_t *client)
-{
-    if (client->keep_alive_ms == 0)
-        client->keep_alive_ms = (uint32_t)apr_time_as_msec(client->base_server->keep_alive_timeout);
-    client->after = AFPA_MOD_TO_ENGINE;
-    afpa_mod_loop_return(client);
-}
-
 static void on_handover(void *context, afpa_transport_t *transport, const char *bytes, size_t length, afpa_counter_t why)
 {
     afpa_mod_client_t *client = context;
-    size_t skip = client->requests != client->emptied ? empty_lines(bytes, length) : 0;
 
     client->loop->starting = NULL;
     client->conn = NULL;
-    client->emptied = client->requests; /* behind each reply once */
-    if (skip == length) {
-        wait_again(client);
-        return;
-    }
-    bytes += skip;
-    length -= skip;
     client->bytes = malloc(length);
     client->length = length;
     if (!client->bytes) {
