@@ -135,13 +135,13 @@ static inline const char *name_skip(const char *start, const char *at, const cha
     }
 }
 
-/* The same of a path; stops before two bytes that servers resolve. */
-static inline const char *path_skip(const char *at, const char *end)
+/* The same of a target; in its path it stops before two bytes that servers resolve. */
+static inline const char *target_skip(const char *at, const char *end, bool in_query)
 {
     while (end - at > VECTOR) {
         unsigned slashes, others = plain(at, &slashes), run = run_of(others | slashes);
 
-        if (slashes & slashes_and_dots(at + 1) & ((1u << run) - 1))
+        if (!in_query && slashes & slashes_and_dots(at + 1) & ((1u << run) - 1))
             break;
         at += run;
         if (run < VECTOR)
@@ -162,9 +162,9 @@ static inline const char *name_skip(const char *start, const char *at, const cha
     return at;
 }
 
-static inline const char *path_skip(const char *at, const char *end)
+static inline const char *target_skip(const char *at, const char *end, bool in_query)
 {
-    (void)end;
+    (void)end, (void)in_query;
     return at;
 }
 #endif
@@ -239,13 +239,16 @@ static bool read_target(reader_t *r)
 
     if (start < r->end && *start != '/')
         return decline(r, AFPA_DECLINE_TARGET);
-    r->at = path_skip(r->at, r->end);
+    r->at = target_skip(r->at, r->end, false);
     for (; r->at < r->end && *r->at != ' '; r->at++) {
         if (r->at > start && resolved(r->at, in_query))
             return decline(r, AFPA_DECLINE_TARGET);
         in_query |= *r->at == '?';
-        if (is(*r->at, TARGET))
+        if (is(*r->at, TARGET)) {
+            if (in_query)
+                r->at = target_skip(r->at + 1, r->end, true) - 1;
             continue;
+        }
         if (*r->at != '%')
             return decline(r, AFPA_DECLINE_TARGET);
         if (r->end - r->at < 3)
