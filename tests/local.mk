@@ -159,7 +159,7 @@ EXTRA_DIST += tests/stress/threads tests/soak
 # Connections that come and go; tests/server/test_churn.py runs a few.
 check_PROGRAMS += tests/churn_client
 tests_churn_client_SOURCES = tests/churn_client.c
-EXTRA_DIST += tests/churn
+EXTRA_DIST += tests/churn tests/churn.supp
 
 # Holds objects as a server does, for the tests of afpactl.
 check_PROGRAMS += tests/hold
