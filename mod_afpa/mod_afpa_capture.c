@@ -88,15 +88,21 @@ static afpa_response_terms_t terms_of(const request_rec *r, const afpa_mod_dir_c
 
 /* ---- the reply ---- */
 
+/* Those of httpd that every reply has; what is between request and connection beside them may want to look at the body, or slow it.
+ */
 static int only_known_filters(const request_rec *r, const ap_filter_t *own)
 {
-    for (const ap_filter_t *f = r->output_filters; f; f = f->next)
-        if (f != own && f->r && f->frec->ftype > AP_FTYPE_RESOURCE && strcmp(f->frec->name, "byterange") != 0 &&
-            strcmp(f->frec->name, "content_length") != 0 && strcmp(f->frec->name, "http_header") != 0 &&
-            strcmp(f->frec->name, "http_outerror") != 0 && strcmp(f->frec->name, "fixup_headers_out") != 0)
+    static const char *const names[] = {"byterange", "content_length", "http_header", "http_outerror", "fixup_headers_out"};
+    apr_size_t known = sizeof(names) / sizeof(names[0]);
+
+    for (const ap_filter_t *f = r->output_filters; f; f = f->next) {
+        apr_size_t i = 0;
+
+        while (i < known && strcmp(f->frec->name, names[i]) != 0)
+            i++;
+        if (f != own && f->r && i == known)
             return 0;
-        else if (f->frec->ftype <= AP_FTYPE_RESOURCE)
-            return 0;
+    }
     return 1;
 }
 
