@@ -296,12 +296,14 @@ static void whole_take(afpa__segment_t *s, uint32_t chunk)
 /* Where free chunks lie side by side, the first of them: what the next one asks for is then the one behind (afpa__chunk_take). */
 static bool whole_alloc(afpa__segment_t *s, uint32_t *chunk, uint32_t *offset)
 {
-    *chunk = s->space->free_chunk;
-    if (*chunk == AFPA_NONE)
+    uint32_t first = s->space->free_chunk;
+
+    if (first == AFPA_NONE)
         return false;
-    for (unsigned steps = 0; steps<LOOK_BACK && * chunk> 0 && s->chunks[*chunk - 1].kind == AFPA__CHUNK_FREE; steps++)
-        --*chunk;
-    whole_take(s, *chunk);
+    for (unsigned steps = 0; steps < LOOK_BACK && first > 0 && s->chunks[first - 1].kind == AFPA__CHUNK_FREE; steps++)
+        first--;
+    whole_take(s, first);
+    *chunk = first;
     *offset = 0;
     return true;
 }
