@@ -5,7 +5,8 @@
  * A chunk (its size here C) is free, or carved into slots of one size class, or given out in runs of units of C/64.
  *   up to C/8   a slot: classes from C/1024 to C/8, eight steps per doubling, at most 12.5 % waste; where chunks are short, a
  *               free slot of up to twice the size rather than one chunk more for a class
- *   above       a run of units, at most 12.5 % waste again; a whole chunk is a run of 64
+ *   above       a run of units, at most 12.5 % waste again
+ *   C           a whole chunk, if possible the one behind that of the bytes before
  *   from 32 KB  the run begins and ends on pages, so it may be sent by reference
  * All of it is under the space lock, and all of it can be derived again from the pin entries and keys that use it; but for the size
  * of a chunk's slots, which is set before the first of them is taken and stays.
@@ -24,6 +25,7 @@
 
 #define PAGE 4096u
 #define CLASS_REACH 8u /* classes up to a slot of twice the size */
+#define LOOK_BACK 32u  /* chunks, 2 MB: a run of free ones longer than that begins in its middle just as well */
 
 /* How a length is placed. */
 typedef struct shape {
@@ -160,19 +162,24 @@ static void relist(afpa__segment_t *s, uint32_t chunk)
         list_push(s, head, chunk);
 }
 
-static bool chunk_start(afpa__segment_t *s, afpa__chunk_kind_t kind, uint32_t class_id, uint32_t *chunk)
+/* Takes a chunk from the free ones; it is in no list then. */
+static void chunk_begin(afpa__segment_t *s, uint32_t chunk, afpa__chunk_kind_t kind, uint32_t class_id)
 {
-    afpa__chunk_shared_t *c;
+    afpa__chunk_shared_t *c = &s->chunks[chunk];
 
-    if (s->space->free_chunk == AFPA_NONE)
-        return false;
-    *chunk = s->space->free_chunk;
-    list_remove(s, &s->space->free_chunk, *chunk);
+    list_remove(s, &s->space->free_chunk, chunk);
     s->space->free_chunks--;
-    c = &s->chunks[*chunk];
     c->kind = (uint8_t)kind;
     c->class_id = (uint8_t)class_id;
     c->used = 0;
+}
+
+static bool chunk_start(afpa__segment_t *s, afpa__chunk_kind_t kind, uint32_t class_id, uint32_t *chunk)
+{
+    *chunk = s->space->free_chunk;
+    if (*chunk == AFPA_NONE)
+        return false;
+    chunk_begin(s, *chunk, kind, class_id);
     return true;
 }
 
@@ -251,6 +258,16 @@ static uint32_t run_search(afpa__segment_t *s, const shape_t *shape, uint32_t *u
     return AFPA_NONE;
 }
 
+/* Of a chunk that is in no list. */
+static void run_take(afpa__segment_t *s, uint32_t chunk, uint32_t unit, uint32_t units)
+{
+    afpa__chunk_shared_t *c = &s->chunks[chunk];
+
+    c->bitmap[0] |= run_mask(unit, units);
+    c->used = (uint16_t)(c->used + units);
+    relist(s, chunk);
+}
+
 static bool run_alloc(afpa__segment_t *s, const shape_t *shape, uint32_t *chunk, uint32_t *offset)
 {
     uint32_t unit = 0;
@@ -263,10 +280,31 @@ static bool run_alloc(afpa__segment_t *s, const shape_t *shape, uint32_t *chunk,
             return false;
         unit = 0; /* whatever the search tried last */
     }
-    s->chunks[*chunk].bitmap[0] |= run_mask(unit, shape->units);
-    s->chunks[*chunk].used = (uint16_t)(s->chunks[*chunk].used + shape->units);
-    relist(s, *chunk);
+    run_take(s, *chunk, unit, shape->units);
     *offset = unit * unit_of(s);
+    return true;
+}
+
+/* ---- whole chunks ---- */
+
+static void whole_take(afpa__segment_t *s, uint32_t chunk)
+{
+    chunk_begin(s, chunk, AFPA__CHUNK_RUNS, 0);
+    run_take(s, chunk, 0, AFPA_UNITS);
+}
+
+/* Where free chunks lie side by side, the first of them: what the next one asks for is then the one behind (afpa__chunk_take). */
+static bool whole_alloc(afpa__segment_t *s, uint32_t *chunk, uint32_t *offset)
+{
+    uint32_t first = s->space->free_chunk;
+
+    if (first == AFPA_NONE)
+        return false;
+    for (unsigned steps = 0; steps < LOOK_BACK && first > 0 && s->chunks[first - 1].kind == AFPA__CHUNK_FREE; steps++)
+        first--;
+    whole_take(s, first);
+    *chunk = first;
+    *offset = 0;
     return true;
 }
 
@@ -311,6 +349,8 @@ static bool holes_mend(afpa__segment_t *s)
 
 static bool place(afpa__segment_t *s, const shape_t *shape, uint32_t *chunk, uint32_t *offset)
 {
+    if (shape->units == AFPA_UNITS)
+        return whole_alloc(s, chunk, offset);
     return shape->slot ? slot_alloc(s, shape, chunk, offset) : run_alloc(s, shape, chunk, offset);
 }
 
@@ -322,6 +362,15 @@ bool afpa__chunk_alloc(afpa__segment_t *s, uint32_t length, uint32_t *chunk, uin
     if (!place(s, &shape, chunk, offset) && !(s->space->holed && holes_mend(s) && place(s, &shape, chunk, offset)))
         return false;
     s->space->bytes_used += afpa__chunk_taken(s, *chunk, length);
+    return true;
+}
+
+bool afpa__chunk_take(afpa__segment_t *s, uint32_t chunk)
+{
+    if (chunk >= s->layout.chunks || s->chunks[chunk].kind != AFPA__CHUNK_FREE)
+        return false;
+    whole_take(s, chunk);
+    s->space->bytes_used += s->layout.chunk_size;
     return true;
 }
 

@@ -13,6 +13,9 @@
 /* Room for `length` bytes (1 … chunk size).  false: there is none; evict and try again. */
 bool afpa__chunk_alloc(afpa__segment_t *segment, uint32_t length, uint32_t *chunk, uint32_t *offset);
 
+/* The whole of that very chunk, if it is free. */
+bool afpa__chunk_take(afpa__segment_t *segment, uint32_t chunk);
+
 /* Gives back what afpa__chunk_alloc(length) gave.  `referenced`: sockets may still hold references to the pages; they keep the
  * old ones, the data section gets new ones. */
 void afpa__chunk_free(afpa__segment_t *segment, uint32_t chunk, uint32_t offset, uint32_t length, bool referenced);

@@ -153,7 +153,20 @@ static void finish(afpa_cache_t *cache, uint32_t entry, uint64_t word, afpa_stat
         afpa__stats_owner_count(s, cache->ledger.slot, status == AFPA_OK ? AFPA_COUNTER_FILLS : AFPA_COUNTER_FILL_ERRORS);
 }
 
-static bool room_take(afpa_cache_t *cache, uint32_t object, uint32_t entry, uint32_t length, afpa__evict_t what)
+/* Right behind the chunk before it, if that can be: the two are then sent in one call. */
+static bool room_find(afpa__segment_t *s, uint32_t before, uint32_t length, afpa__evict_t what, uint32_t *chunk, uint32_t *offset)
+{
+    if (before != AFPA_NONE && length == s->layout.chunk_size && s->entries[before].chunk != AFPA_NONE) {
+        *chunk = s->entries[before].chunk + 1;
+        *offset = 0;
+        if (afpa__chunk_take(s, *chunk))
+            return true;
+    }
+    return afpa__room_alloc(s, length, what, chunk, offset);
+}
+
+/* `before`: the pin entry of the chunk before it; AFPA_NONE: there is none. */
+static bool room_take(afpa_cache_t *cache, uint32_t object, uint32_t entry, uint32_t before, uint32_t length, afpa__evict_t what)
 {
     afpa__segment_t *s = cache->segment;
     afpa__entry_shared_t *e = &s->entries[entry];
@@ -162,7 +175,7 @@ static bool room_take(afpa_cache_t *cache, uint32_t object, uint32_t entry, uint
     bool got;
 
     afpa__space_take(s);
-    got = afpa__room_alloc(s, length, what, &chunk, &offset);
+    got = room_find(s, before, length, what, &chunk, &offset);
     if (got) {
         e->offset = offset;
         e->length = length;
@@ -184,7 +197,7 @@ afpa_status_t afpa__fill_bytes(afpa_cache_t *cache, uint32_t object, const void 
 
     afpa__assert(atomic_load(&s->objects[object].phase) == AFPA__PHASE_NEW && afpa__word_state(word) == AFPA__EMPTY);
     atomic_store(&e->word, afpa__word(AFPA__FILLING, cache->ledger.slot, afpa__word_generation(word)));
-    if (!room_take(cache, object, object, length, AFPA__EVICT_OBJECTS))
+    if (!room_take(cache, object, object, AFPA_NONE, length, AFPA__EVICT_OBJECTS))
         return AFPA_NO_SPACE; /* discarding the object frees the entry */
     memcpy(afpa__data_at(s, e->chunk, e->offset, length), bytes, length);
     atomic_store(&e->word, afpa__word(AFPA__PINNED, 0, afpa__word_generation(word)));
@@ -229,10 +242,11 @@ static afpa_status_t fill(afpa_cache_t *cache, uint32_t object, uint32_t index, 
     afpa__segment_t *s = cache->segment;
     const afpa__object_shared_t *o = &s->objects[object];
     afpa__entry_shared_t *e = &s->entries[entry];
+    uint32_t before = index > 0 ? afpa__object_entry(s, object, index - 1) : AFPA_NONE;
     uint32_t length = afpa__object_length(s, o, index);
     afpa_status_t status = AFPA_OK;
 
-    if (length > 0 && !room_take(cache, object, entry, length, what))
+    if (length > 0 && !room_take(cache, object, entry, before, length, what))
         status = AFPA_NO_SPACE;
     if (length > 0 && status == AFPA_OK)
         status = afpa__file_read(fd, &o->identity, afpa__data_at(s, e->chunk, e->offset, length), length,

@@ -118,8 +118,8 @@ static event_t do_header(afpa_send_t *send)
     return event;
 }
 
-/* Pins the next chunk into a flight of its own.  false: it is not in memory. */
-static bool take_chunk(afpa_send_t *send, const afpa_step_t *step)
+/* Pins a chunk into a flight of its own.  NULL: it is not in memory. */
+static afpa_flight_t *take_chunk(afpa_send_t *send, const afpa_step_t *step)
 {
     bool reference = afpa_ref_identity(&send->setup.ref)->size >= send->setup.zerocopy;
     afpa_extent_t extent = send->overflow;
@@ -127,10 +127,41 @@ static bool take_chunk(afpa_send_t *send, const afpa_step_t *step)
     if (extent.cache)
         send->overflow.cache = NULL;
     else if (afpa_cache_pin(&send->setup.ref, step->index, reference ? AFPA_PIN_REFERENCE : AFPA_PIN_COPY, &extent) != AFPA_OK)
-        return false;
+        return NULL;
     send->rounds = 0;
-    afpa__flight_begin(send, &extent);
-    return true;
+    return afpa__flight_begin(send, &extent, step->length);
+}
+
+/* Whether the bytes of a chunk lie right behind those of another, in memory and in the segment file. */
+static bool adjacent(const afpa_extent_t *a, const afpa_extent_t *b)
+{
+    return a->by_reference == b->by_reference && a->file_offset + a->length == b->file_offset &&
+           (const char *)a->data + a->length == b->data;
+}
+
+/* What is left of the current chunk.  Those that follow are pinned ahead, and go in the same call as far as each lies right behind
+ * the one before: a call for each chunk was a quarter of the time of a large file (docs/measurements.md). */
+static afpa_piece_t piece_make(afpa_send_t *send, afpa_flight_t *flight, afpa_step_t step)
+{
+    const afpa_extent_t *extent = &flight->extent;
+    afpa_walk_t ahead = send->walk;
+    afpa_piece_t piece = {.data = (const char *)extent->data + step.skip,
+                          .file_offset = extent->file_offset + step.skip,
+                          .file = afpa_zone_fd(afpa_cache_zone(extent->cache)),
+                          .by_reference = extent->by_reference};
+
+    do {
+        extent = &flight->extent;
+        piece.length += step.length;
+        afpa_walk_advance(&ahead, step.length);
+        if (!afpa_walk_step(&ahead, &step))
+            break;
+        flight = afpa__flight_after(send, flight);
+        if (!flight && afpa__flight_room(send))
+            flight = take_chunk(send, &step);
+    } while (flight && adjacent(extent, &flight->extent));
+    piece.last = ahead.offset == ahead.end;
+    return piece;
 }
 
 static event_t do_chunk(afpa_send_t *send)
@@ -145,22 +176,18 @@ static event_t do_chunk(afpa_send_t *send)
         return E_END;
     if (!current && !afpa__flight_room(send))
         return E_FULL;
-    if (!current && !take_chunk(send, &step)) {
+    if (!current)
+        current = take_chunk(send, &step);
+    if (!current) {
         send->fill_index = step.index;
         return E_EMPTY;
     }
-    current = afpa__flight_current(send);
-    piece = (afpa_piece_t){.data = (const char *)current->extent.data + step.skip,
-                           .length = step.length,
-                           .file_offset = current->extent.file_offset + step.skip,
-                           .file = afpa_zone_fd(afpa_cache_zone(current->extent.cache)),
-                           .by_reference = current->extent.by_reference,
-                           .last = send->walk.offset + step.length == send->walk.end};
+    piece = piece_make(send, current, step);
     event = offer(send, &piece, &accepted);
     if (event != E_ACCEPTED)
         return event;
     afpa_walk_advance(&send->walk, accepted);
-    afpa__flight_accept(send, accepted, accepted == step.length);
+    afpa__flight_accept(send, accepted);
     return event;
 }
 
@@ -200,6 +227,13 @@ static event_t do_fill(afpa_send_t *send)
     return E_FILL_FAILED;
 }
 
+/* A client that does not take what it asked for shall not keep more of it in memory than it has to. */
+static event_t do_wait_writable(afpa_send_t *send)
+{
+    afpa__flight_trim(send);
+    return E_NONE;
+}
+
 static event_t do_wait_completion(afpa_send_t *send)
 {
     if (send->walk.offset < send->walk.end)
@@ -225,6 +259,8 @@ static event_t enter(afpa_send_t *send, event_t because)
         return do_chunk(send);
     case S_WAIT_FILL:
         return do_fill(send);
+    case S_WAIT_WRITABLE:
+        return do_wait_writable(send);
     case S_WAIT_COMPLETION:
         return do_wait_completion(send);
     case S_ABORTED:

@@ -244,6 +244,41 @@ START_TEST(without_room)
 }
 END_TEST
 
+/* ---- side by side ---- */
+
+/* Whether the chunks of a file lie one behind the other, each filled by itself. */
+static bool side_by_side(fixture_t *f, const char *name, uint32_t chunks)
+{
+    const char *path = fixture_path(f, name);
+    const afpa__entry_shared_t *entries = f->segment->entries;
+    bool good = true;
+    afpa_ref_t ref;
+
+    ck_assert_int_eq(afpa_cache_open(f->cache, path, strlen(path), &f->policy, &ref, &(afpa_counter_t){0}, NULL), AFPA_OK);
+    for (uint32_t i = 0; i < chunks; i++) {
+        ck_assert_int_eq(afpa_cache_fill(&ref, i, 1), AFPA_OK);
+        good = good && entries[afpa__object_entry(f->segment, ref.object, i)].chunk == entries[ref.object].chunk + i;
+    }
+    afpa_cache_release(&ref);
+    return good;
+}
+
+/* In a new zone, and in the room of a file that was evicted. */
+START_TEST(neighbours)
+{
+    fixture_t f;
+
+    fixture_begin(&f, ZONE);
+    fixture_file(&f, "a", 10 * FIXTURE_CHUNK, 1);
+    fixture_file(&f, "b", 20 * FIXTURE_CHUNK, 2);
+    fixture_file(&f, "c", 10 * FIXTURE_CHUNK, 3);
+    ck_assert(side_by_side(&f, "a", 10) && side_by_side(&f, "b", 20));
+    ck_assert_int_eq(afpa_cache_purge(f.cache, fixture_path(&f, "a"), strlen(fixture_path(&f, "a"))), AFPA_OK);
+    ck_assert(side_by_side(&f, "c", 10));
+    fixture_end(&f);
+}
+END_TEST
+
 /* ---- one reader ---- */
 
 #define READERS 6
@@ -457,6 +492,7 @@ int main(void)
     check_add(suite, "compared_with_identity", compared_with_identity);
     check_add(suite, "failed", failed);
     check_add(suite, "without_room", without_room);
+    check_add(suite, "neighbours", neighbours);
     check_add(suite, "single_flight_of_processes", single_flight_of_processes);
     check_add(suite, "reader_died", reader_died);
     tcase_add_loop_test(loops, identity, 0, 8);

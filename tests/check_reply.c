@@ -26,8 +26,9 @@ static const struct {
     {ZONE_CHUNK, 32768, 2, 1},
     {ZONE_CHUNK, UINT64_MAX, 2, 0},
     {ZONE_CHUNK + 1, 32768, 3, 1}, /* the last byte shares a chunk */
-    {3 * ZONE_CHUNK, 32768, 4, 3},
-    {3 * ZONE_CHUNK, UINT64_MAX, 4, 0},
+    {3 * ZONE_CHUNK, 32768, 2, 1}, /* they lie side by side */
+    {3 * ZONE_CHUNK, UINT64_MAX, 2, 0},
+    {(AFPA_SEND_WINDOW + 2) * ZONE_CHUNK, 32768, 3, 2},
 };
 
 START_TEST(placement)

@@ -12,13 +12,14 @@
 static const uint64_t sizes[] = {0, 1, CHUNK - 1, CHUNK, CHUNK + 1, 3 * CHUNK, 20 * CHUNK + 7};
 static const size_t takes[] = {1, 7, CHUNK - 1, FAKE_ALL};
 
-/* Each size, taken in parts of each length, completed within the call or later, in memory or not, filled at once or later. */
+/* Each size, taken in parts of each length, completed within the call or later, in memory or not, filled at once or later, the
+ * chunks apart or side by side. */
 START_TEST(whole)
 {
     size_t take = takes[_i % (int)CHECK_COUNT(takes)];
     uint64_t size = sizes[_i / (int)CHECK_COUNT(takes)];
 
-    for (unsigned how = 0; how < 16; how++) {
+    for (unsigned how = 0; how < 32; how++) {
         rig_t r;
 
         rig_begin(&r, size);
@@ -27,6 +28,7 @@ START_TEST(whole)
             fake_cache_fill_all(&r.cache);
         r.executor.at_once = how & 4;
         r.setup.zerocopy = how & 8 ? 0 : UINT64_MAX;
+        r.cache.neighbours = how & 16;
         rig_start(&r);
         rig_drive(&r);
         ck_assert_int_eq(r.transport.references > 0, (how & 8) && size > 0);
@@ -113,6 +115,85 @@ START_TEST(by_reference)
     rig_drive(&r);
     ck_assert_int_eq(r.cache.references_asked > 0, cases[_i].asked);
     ck_assert_int_eq(r.transport.references > 0, cases[_i].sent);
+    rig_end(&r, AFPA_SEND_DONE, AFPA_OK);
+}
+END_TEST
+
+/* ---- chunks side by side ---- */
+
+static const struct {
+    const char *what;
+    uint64_t size;
+    uint64_t offset;  /* of the reply */
+    unsigned evicted; /* this chunk is not in memory; 0: all are */
+    size_t take;      /* of the first piece; FAKE_ALL */
+    size_t sends;     /* up to where nothing more can be offered, with the header */
+    unsigned pins;    /* then */
+} runs[] = {{"all in one", 3 * CHUNK, 0, 0, FAKE_ALL, 2, 3},
+            {"a range of them", 3 * CHUNK, CHUNK + 7, 0, FAKE_ALL, 2, 2},
+            {"the tail too", 3 * CHUNK + 1, 0, 0, FAKE_ALL, 2, 4},
+            {"taken in part, then the rest", 3 * CHUNK, 0, 0, CHUNK + 1, 3, 3},
+            {"taken up to a border", 3 * CHUNK, 0, 0, CHUNK, 3, 3},
+            {"up to one that is not in memory", 6 * CHUNK, 0, 2, FAKE_ALL, 2, 2},
+            {"no more than the window", 20 * CHUNK, 0, 0, FAKE_ALL, 2, AFPA_SEND_WINDOW}};
+
+/* Chunks that lie side by side go in one call. */
+START_TEST(side_by_side)
+{
+    for (unsigned reference = 0; reference < 2; reference++) {
+        fake_answer_t answers[] = {{.accept = FAKE_ALL}, {.accept = runs[_i].take}};
+        rig_t r;
+
+        rig_begin(&r, runs[_i].size);
+        r.cache.neighbours = true;
+        fake_cache_fill_all(&r.cache);
+        if (runs[_i].evicted)
+            fake_cache_evict(&r.cache, runs[_i].evicted);
+        r.transport.answers = answers;
+        r.transport.answers_count = 2;
+        r.setup.zerocopy = reference ? 0 : UINT64_MAX;
+        r.setup.offset = runs[_i].offset;
+        r.setup.bytes = runs[_i].size - runs[_i].offset;
+        rig_start(&r);
+        ck_assert_msg(r.transport.sends == runs[_i].sends, "%s: %zu sends", runs[_i].what, r.transport.sends);
+        ck_assert_uint_eq(r.cache.pins, runs[_i].pins);
+        rig_drive(&r);
+        rig_end(&r, AFPA_SEND_DONE, AFPA_OK);
+    }
+}
+END_TEST
+
+/* One that lies elsewhere is pinned, and sent by itself. */
+START_TEST(not_side_by_side)
+{
+    rig_t r;
+
+    rig_begin(&r, 3 * CHUNK);
+    fake_cache_fill_all(&r.cache);
+    rig_start(&r);
+    ck_assert_uint_eq(r.transport.sends, 4);
+    ck_assert_uint_eq(r.cache.pins, 3);
+    rig_drive(&r);
+    rig_end(&r, AFPA_SEND_DONE, AFPA_OK);
+}
+END_TEST
+
+/* A client that takes nothing keeps one chunk pinned, beside those that the transport has. */
+START_TEST(blocked_gives_back)
+{
+    fake_answer_t answers[] = {
+        {.accept = FAKE_ALL}, {.accept = _i ? CHUNK + 1 : 0, .status = _i ? AFPA_OK : AFPA_AGAIN}, {.status = AFPA_AGAIN}};
+    rig_t r;
+
+    rig_begin(&r, 20 * CHUNK);
+    r.cache.neighbours = true;
+    fake_cache_fill_all(&r.cache);
+    r.transport.answers = answers;
+    r.transport.answers_count = 3;
+    rig_start(&r);
+    ck_assert(rig_in_state(&r, "wait-writable"));
+    ck_assert_uint_eq(r.cache.pins, _i ? 2 : 1);
+    rig_drive(&r);
     rig_end(&r, AFPA_SEND_DONE, AFPA_OK);
 }
 END_TEST
@@ -368,6 +449,7 @@ int main(void)
     check_add(suite, "header_alone", header_alone);
     check_add(suite, "payload_alone", payload_alone);
     check_add(suite, "nothing_at_all", nothing_at_all);
+    check_add(suite, "not_side_by_side", not_side_by_side);
     check_add(suite, "pins_until_completed", pins_until_completed);
     check_add(suite, "writable_within", writable_within);
     check_add(suite, "writable_at_any_time", writable_at_any_time);
@@ -378,6 +460,8 @@ int main(void)
     tcase_add_loop_test(loops, whole, 0, CHECK_COUNT(sizes) * CHECK_COUNT(takes));
     tcase_add_loop_test(loops, range, 0, CHECK_COUNT(ranges));
     tcase_add_loop_test(loops, by_reference, 0, 3);
+    tcase_add_loop_test(loops, side_by_side, 0, CHECK_COUNT(runs));
+    tcase_add_loop_test(loops, blocked_gives_back, 0, 2);
     tcase_add_loop_test(loops, window, 0, CHECK_COUNT(windows));
     tcase_add_loop_test(loops, would_block, 0, 7);
     tcase_add_loop_test(loops, fill_fails, 0, CHECK_COUNT(failures));

@@ -186,7 +186,7 @@ static void anything_within(fake_transport_t *transport)
 static fake_answer_t decide_anything(fake_transport_t *transport)
 {
     rig_t *r = transport->context;
-    fake_answer_t answer = {.accept = lucky(r, 50) ? FAKE_ALL : 1 + check_below(&r->random, CHUNK), .within = anything_within};
+    fake_answer_t answer = {.accept = lucky(r, 50) ? FAKE_ALL : 1 + check_below(&r->random, 4 * CHUNK), .within = anything_within};
 
     if (lucky(r, 20))
         answer.status = AFPA_AGAIN;
@@ -232,6 +232,7 @@ START_TEST(random_scripts)
         r.setup.offset = check_below(&r.random, size + 1);
         r.setup.bytes = check_below(&r.random, size - r.setup.offset + 1);
         r.cache.evictions = (unsigned)check_below(&r.random, 5);
+        r.cache.neighbours = lucky(&r, 50);
         if (lucky(&r, 30)) {
             r.cache.fail_at = 1 + (unsigned)check_below(&r.random, 5);
             r.cache.fail_status = r.trouble && lucky(&r, 50) ? AFPA_CHANGED : AFPA_NO_SPACE;

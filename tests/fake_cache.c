@@ -35,8 +35,7 @@ void fake_cache_end(fake_cache_t *cache)
 {
     CHECK_THAT(cache->pins == 0);
     CHECK_THAT(cache->refs == 0);
-    for (uint32_t i = 0; i < cache->entries_count; i++)
-        free(cache->entries[i].memory);
+    free(cache->room);
     for (size_t i = 0; i < cache->graves; i++)
         free(cache->graveyard[i]);
     free(cache->graveyard);
@@ -56,24 +55,43 @@ static uint32_t entry_length(const fake_cache_t *cache, uint32_t index)
     return left < cache->chunk_size ? (uint32_t)left : cache->chunk_size;
 }
 
+static void memory_set(const fake_cache_t *cache, uint32_t index, char *memory)
+{
+    for (uint32_t i = 0; i < entry_length(cache, index) && !cache->blank; i++)
+        memory[i] = fake_cache_byte((uint64_t)index * cache->chunk_size + i);
+}
+
 static char *memory_new(const fake_cache_t *cache, uint32_t index)
 {
     uint32_t length = entry_length(cache, index);
     char *memory = malloc(length ? length : 1);
 
-    for (uint32_t i = 0; i < length && !cache->blank; i++)
-        memory[i] = fake_cache_byte((uint64_t)index * cache->chunk_size + i);
+    memory_set(cache, index, memory);
+    return memory;
+}
+
+static char *memory_of_neighbour(fake_cache_t *cache, uint32_t index)
+{
+    char *memory;
+
+    if (!cache->room)
+        cache->room = malloc(cache->identity.size ? cache->identity.size : 1);
+    memory = cache->room + (uint64_t)index * cache->chunk_size;
+    memory_set(cache, index, memory);
     return memory;
 }
 
 /* Spoiled now, freed at the end, so that a late reader gets wrong bytes rather than a crash. */
 static void memory_bury(fake_cache_t *cache, char *memory, uint32_t length)
 {
+    if (!cache->blank)
+        memset(memory, POISON, length);
+    if (cache->room && memory >= cache->room && memory < cache->room + cache->identity.size)
+        return;
     if (cache->blank) {
         free(memory);
         return;
     }
-    memset(memory, POISON, length);
     cache->graveyard = realloc(cache->graveyard, (cache->graves + 1) * sizeof(char *));
     cache->graveyard[cache->graves++] = memory;
 }
@@ -151,7 +169,7 @@ afpa_status_t afpa_cache_pin(const afpa_ref_t *ref, uint32_t index, afpa_pin_mod
     if (!entry->in_memory)
         return AFPA_EMPTY;
     if (!entry->memory)
-        entry->memory = memory_new(cache, index);
+        entry->memory = cache->neighbours ? memory_of_neighbour(cache, index) : memory_new(cache, index);
     entry->pins++;
     pins_raise(cache);
     cache->references_asked += mode == AFPA_PIN_REFERENCE;

@@ -26,6 +26,7 @@ typedef struct afpa_cache {
     uint32_t chunk_size;
     bool blank;                /* memory without content, for objects too large to have any */
     bool by_reference;         /* grant it */
+    bool neighbours;           /* the chunks lie one behind the other in memory, as they always do in the pretended file */
     unsigned evictions;        /* so many fills from now on whose chunks are gone again before they can be pinned */
     unsigned fail_at;          /* this fill, counted from 1, and all later ones return fail_status; 0: none */
     afpa_status_t fail_status; /* of fills */
@@ -37,6 +38,7 @@ typedef struct afpa_cache {
     /* Its own: */
     afpa_zone_t *zone;
     afpa_identity_t identity;
+    char *room; /* for neighbours */
     fake_entry_t *entries;
     uint32_t entries_count;
     char **graveyard;

@@ -53,8 +53,8 @@ typedef struct afpa_send_setup {
 /* A pin in flight. */
 typedef struct afpa_flight {
     afpa_extent_t extent;
+    size_t wanted;      /* not accepted yet */
     size_t outstanding; /* accepted, not completed */
-    bool whole;         /* all that was wanted of the chunk has been accepted */
 } afpa_flight_t;
 
 /* The caller allocates it; the fields are the machine's. */
