@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Where a server's time goes: the functions, of the kernel too, that perf finds it in under load."""
+"""Where a server's time goes: the functions and the libraries, the kernel too, that perf finds it in under load."""
 import re
 import shutil
 import subprocess
@@ -15,8 +15,16 @@ SECONDS = 2
 TOP = 20
 
 
+def by_object(rows):
+    """The shares of kernel, server, libraries and modules, in falling order."""
+    totals = {}
+    for share, _, where in rows:
+        totals[where] = totals.get(where, 0) + share
+    return sorted(([round(share, 1), where] for where, share in totals.items() if share >= 0.5), reverse=True)
+
+
 def profile(server, load):
-    """[[percent, function, object]] of a server while a load runs."""
+    """Of a server while a load runs: {"objects": [[percent, object]], "functions": [[percent, function, object]]}."""
     out = server.dir / "perf.data"
     process = load.begin()
     try:
@@ -27,7 +35,8 @@ def profile(server, load):
     run = subprocess.run(["perf", "report", "-i", out, "--stdio", "--no-children", "-s", "sym,dso", "-F", "overhead,sym,dso"],
                          capture_output=True, text=True, timeout=120)
     rows = re.findall(r"^ *([\d.]+)% +\[(.)\] (\S+) +(\S+)", run.stdout, re.M)
-    return sorted(([float(share), name, "kernel" if kind == "k" else where] for share, kind, name, where in rows), reverse=True)[:TOP]
+    rows = sorted(([float(share), name, "kernel" if kind == "k" else where] for share, kind, name, where in rows), reverse=True)
+    return {"objects": by_object(rows), "functions": rows[:TOP]}
 
 
 def run(session, wanted, data):
@@ -64,8 +73,8 @@ def one(matrix, server, work, data):
     if reason:
         say(f"{server.name}:{work.name}: {reason}")
         return
-    rows = profile(server, matrix.load(server, work, headers))
-    data["profiles"].setdefault(work.name, {})[server.name] = rows
-    say(f"{server.name}, {work.title}:")
-    for share, name, where in rows:
+    found = profile(server, matrix.load(server, work, headers))
+    data["profiles"].setdefault(work.name, {})[server.name] = found
+    say(f"{server.name}, {work.title}: " + ", ".join(f"{where} {share} %" for share, where in found["objects"]))
+    for share, name, where in found["functions"]:
         say(f"  {share:6.2f} %  {name}  ({where})")
