@@ -33,8 +33,6 @@ typedef struct afpa_mod_zone {
     afpa_zone_options_t options;
     afpa_zone_t *zone;
     afpa_cache_t *cache; /* of this child process; NULL: serve without */
-    apr_file_t *file;    /* the segment in this child, for sendfile */
-    apr_pool_t *pool;    /* its pool: lives as long as the process, so nothing ever sets the file aside */
     struct afpa_mod_zone *next;
 } afpa_mod_zone_t;
 
@@ -72,6 +70,7 @@ typedef struct {
 /* Of a connection. */
 typedef struct {
     afpa_mod_zone_t *zone; /* of the filter before the network; NULL: it is not there */
+    apr_file_t *segment;   /* of that zone */
     apr_size_t min;
     struct afpa_mod_client *client; /* of the fast path; NULL: the MPM's connection */
     apr_bucket_brigade *blank;      /* for looking at what follows a request; empty */
@@ -101,7 +100,7 @@ const char *afpa_mod_watch(cmd_parms *cmd, void *dir, const char *args);
 void afpa_mod_guard_merge(afpa_mod_guard_t *merged, const afpa_mod_guard_t *base, const afpa_mod_guard_t *own);
 /* Why a reply to this request may depend on more than its URL; NULL: it does not. */
 const char *afpa_mod_guarded(const request_rec *r, const afpa_mod_dir_conf_t *dir);
-/* A module that decides about access and that we do not know; NULL: there is none. */
+/* A module that sees each request before it is served and that we do not know; NULL: there is none. */
 const char *afpa_mod_guard_stranger(void);
 
 /* mod_afpa_log.c */

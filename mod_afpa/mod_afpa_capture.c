@@ -73,8 +73,8 @@ static afpa_response_terms_t terms_of(const request_rec *r, const afpa_mod_dir_c
     return (afpa_response_terms_t){
         .server = afpa_mod_server_number(r->connection),
         .revalidate_ms = revalidate,
-        .limits = {.keep_alive_ms = s->keep_alive ? (uint32_t)apr_time_as_msec(waits->keep_alive_timeout) : 0,
-                   .send_ms = (uint32_t)apr_time_as_msec(s->timeout),
+        .limits = {.keep_alive_ms = s->keep_alive ? afpa_mod_msec(waits->keep_alive_timeout) : 0,
+                   .send_ms = afpa_mod_msec(s->timeout),
                    .lifetime_ms = UINT32_MAX,
                    .requests = s->keep_alive_max > 0 ? (uint32_t)s->keep_alive_max + 1 : AFPA_REQUESTS_UNLIMITED},
         .since = AFPA_SINCE_PAST,

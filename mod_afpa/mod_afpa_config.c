@@ -337,12 +337,8 @@ static void child_init(apr_pool_t *pchild, server_rec *s)
     afpa_error_t error;
 
     for (afpa_mod_zone_t *zone = zones; zone; zone = zone->next) {
-        apr_os_file_t fd = afpa_zone_fd(zone->zone);
-
         if (afpa_cache_attach(zone->zone, "httpd", &zone->cache, &error) != AFPA_OK)
             ap_log_error(APLOG_MARK, APLOG_WARNING, 0, s, "afpa: this process serves without the cache: %s", error.text);
-        zone->pool = pchild;
-        apr_os_file_put(&zone->file, &fd, APR_FOPEN_READ | APR_FOPEN_SENDFILE_ENABLED, pchild);
     }
     apr_pool_cleanup_register(pchild, zones, zones_detach, apr_pool_cleanup_null);
     afpa_mod_fastpath_child(pchild, s);

@@ -54,7 +54,7 @@ static unsigned connections_most;
 
 int afpa_mod_stopping(void)
 {
-    return atomic_load_explicit(&stopping, memory_order_acquire);
+    return atomic_load(&stopping);
 }
 
 /* ---- addresses and servers ---- */
@@ -143,7 +143,7 @@ static afpa_mod_client_t *client_make(conn_rec *c)
     client->server = afpa_mod_server_number(c);
     client->accepted_ms = afpa_engine_now();
     client->requests = (uint32_t)c->keepalives;
-    client->keep_alive_ms = c->keepalives ? (uint32_t)apr_time_as_msec(c->base_server->keep_alive_timeout) : 0;
+    client->keep_alive_ms = c->keepalives ? afpa_mod_msec(c->base_server->keep_alive_timeout) : 0;
     return client;
 }
 
@@ -204,9 +204,13 @@ static int on_process_connection(conn_rec *c)
         return DECLINED;
     }
     afpa_mod_host_child(c->id);
+    if (!afpa_mod_loop_give(loops, client)) {
+        close(client->fd);
+        afpa_mod_client_free(client);
+        return DECLINED;
+    }
     c->aborted = 1; /* for the MPM there is nobody any more; it must not shut the connection down */
     c->cs->state = CONN_STATE_LINGER;
-    afpa_mod_loop_give(loops, client);
     return OK;
 }
 
@@ -217,7 +221,7 @@ static int on_post_read_request(request_rec *r)
     const server_rec *s = r->server->keep_alive_timeout_set ? r->server : r->connection->base_server;
 
     if (conn && conn->client)
-        conn->client->keep_alive_ms = (uint32_t)apr_time_as_msec(s->keep_alive_timeout);
+        conn->client->keep_alive_ms = afpa_mod_msec(s->keep_alive_timeout);
     return DECLINED;
 }
 
@@ -269,7 +273,8 @@ static void warn(server_rec *s)
                      "AfpaFastPath needs the event MPM, and this is %s: the pipeline serves all requests", ap_show_mpm());
     else if (stranger)
         ap_log_error(APLOG_MARK, APLOG_WARNING, 0, s,
-                     "AfpaFastPath: %s decides about access to each request, and the fast path would pass it by: it stays off",
+                     "AfpaFastPath: %s sees each request before it is served, and may refuse it; the fast path would pass it by, "
+                     "so it stays off",
                      stranger);
 }
 

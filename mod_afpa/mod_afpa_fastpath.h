@@ -62,6 +62,14 @@ typedef struct afpa_mod_client {
     int late; /* the time for a head was over: what httpd reads behind those is that, not the socket */
 } afpa_mod_client_t;
 
+/* Milliseconds, as far as they go. */
+static inline uint32_t afpa_mod_msec(apr_interval_time_t time)
+{
+    apr_int64_t ms = apr_time_as_msec(time);
+
+    return ms < 0 ? 0 : ms > UINT32_MAX ? UINT32_MAX : (uint32_t)ms;
+}
+
 /* The number of the virtual hosts behind the address that a connection came to, in this configuration. */
 uint64_t afpa_mod_server_number(const conn_rec *c);
 
@@ -82,8 +90,8 @@ afpa_mod_loop_t *afpa_mod_loops_start(apr_pool_t *p, server_rec *s, afpa_cache_t
 /* What checks files for them; any thread may submit. */
 afpa_executor_t *afpa_mod_loops_executor(void);
 
-/* Gives a connection to one of them; any thread. */
-void afpa_mod_loop_give(afpa_mod_loop_t *loops, afpa_mod_client_t *client);
+/* Gives a connection to one of them; any thread.  0: they end, and it is the caller's still. */
+int afpa_mod_loop_give(afpa_mod_loop_t *loops, afpa_mod_client_t *client);
 
 /* Gives it back, with client->after set.  A thread of httpd's. */
 void afpa_mod_loop_return(afpa_mod_client_t *client);

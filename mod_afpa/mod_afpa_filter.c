@@ -8,7 +8,7 @@
  * File buckets do not count as memory there: a slow client of a small object is left to the MPM and holds no worker.  Of a large
  * object one window at a time is pinned, and the worker waits until it is sent.
  *
- * Only with EnableSendfile On, on plain HTTP/1 connections.
+ * Only with EnableSendfile On, on plain HTTP/1 connections, each of which has the segment open for itself.
  */
 #include "mod_afpa.h"
 
@@ -57,7 +57,7 @@ static apr_status_t on_output(ap_filter_t *f, apr_bucket_brigade *bb)
             }
         }
         if (afpa_mod_bucket_sendfile(e, ctx->min))
-            afpa_mod_bucket_to_file(e, ctx->zone->file, ctx->zone->pool);
+            afpa_mod_bucket_to_file(e, ctx->segment, f->c->pool);
         e = APR_BUCKET_NEXT(e);
     }
     return ap_pass_brigade(f->next, bb);
@@ -79,6 +79,21 @@ afpa_mod_conn_t *afpa_mod_conn(conn_rec *c)
     return conn;
 }
 
+/* A descriptor of the connection's own, in its pool.  httpd sets file buckets aside when a client is slow: what is in a pool above
+ * that of the pending buckets stays as it is then, anything else is moved there, away from the others who use it.  And of less
+ * than 256 bytes httpd makes no sendfile() but a seek and a read, so the position in the file must be nobody else's. */
+static apr_file_t *segment_open(conn_rec *c, const afpa_mod_zone_t *zone)
+{
+    const char *path = apr_psprintf(c->pool, "/proc/self/fd/%d", afpa_zone_fd(zone->zone));
+    apr_file_t *file;
+    apr_status_t rv = apr_file_open(&file, path, APR_FOPEN_READ | APR_FOPEN_BINARY | APR_FOPEN_SENDFILE_ENABLED, 0, c->pool);
+
+    if (rv == APR_SUCCESS)
+        return file;
+    ap_log_cerror(APLOG_MARK, APLOG_DEBUG, rv, c, "afpa: %s of zone \"%s\" cannot be opened: sent from memory", path, zone->name);
+    return NULL;
+}
+
 int afpa_mod_filter_want(request_rec *r, afpa_mod_zone_t *zone, apr_int64_t zerocopy)
 {
     const core_dir_config *core = ap_get_core_module_config(r->per_dir_config);
@@ -90,6 +105,9 @@ int afpa_mod_filter_want(request_rec *r, afpa_mod_zone_t *zone, apr_int64_t zero
         return 0;
     ctx = afpa_mod_conn(c);
     if (ctx->zone == NULL) {
+        ctx->segment = segment_open(c, zone);
+        if (ctx->segment == NULL)
+            return 0;
         ctx->zone = zone;
         ctx->min = min < 256 ? 256 : (apr_size_t)min; /* httpd sends less than that from memory in any case */
         ap_add_output_filter_handle(filter_handle, ctx, r, c);

@@ -8,7 +8,8 @@
  * does for the module the directive belongs to.  What is noted in an outer section stays in force in the inner ones, but for the
  * access rules, where an inner section replaces the outer one.
  *
- * Left to the host is also what is known only at run time: sections <If>, and modules with an access hook that we do not know.
+ * Left to the host is also what is known only at run time: sections <If>, and modules that look at requests and that we do not
+ * know.
  */
 #include "mod_afpa.h"
 
@@ -119,11 +120,44 @@ static void expires(afpa_mod_guard_t *guard, cmd_parms *cmd, const char *args)
         note(guard, cmd);
 }
 
-/* Variables do something only where another directive asks for them; ours is the exception. */
+/* A name, or one that an expression works out for each request. */
+static void expression(afpa_mod_guard_t *guard, cmd_parms *cmd, const char *args)
+{
+    if (strchr(args, '%'))
+        note(guard, cmd);
+}
+
+static int is_one_of(const char *name, const char *const *names, apr_size_t count)
+{
+    for (apr_size_t i = 0; i < count; i++)
+        if (ap_cstr_casecmp(name, names[i]) == 0)
+            return 1;
+    return 0;
+}
+
+/* Modules of all kinds look at variables (no-gzip, no-proxy, conditions of filters).  Harmless are those that are the same for each
+ * request of a URL, and those that say how an old browser is spoken to, for whom nothing is admitted (as_it_came). */
+static void variables(afpa_mod_guard_t *guard, cmd_parms *cmd, const char *args)
+{
+    static const char *const names[] = {"nokeepalive",        "downgrade-1.0", "force-response-1.0",
+                                        "redirect-carefully", "dontlog",       "ssl-unclean-shutdown"};
+
+    (void)ap_getword_conf(cmd->temp_pool, &args); /* the expression */
+    while (*args) {
+        const char *one = ap_getword_conf(cmd->temp_pool, &args);
+
+        if (!is_one_of(ap_getword(cmd->temp_pool, &one, '='), names, sizeof(names) / sizeof(names[0])))
+            note(guard, cmd);
+    }
+}
+
+/* Requests with the last three are httpd's in any case. */
 static void environment(afpa_mod_guard_t *guard, cmd_parms *cmd, const char *args)
 {
-    if (ap_strcasestr(args, "no-afpa"))
-        note(guard, cmd);
+    static const char *const same[] = {"Request_URI", "Host", "Server_Addr", "Authorization", "Range", "Upgrade"};
+
+    if (!is_one_of(ap_getword_conf(cmd->temp_pool, &args), same, sizeof(same) / sizeof(same[0])))
+        variables(guard, cmd, args);
 }
 
 /* The fast path takes what httpd takes by default; where less is taken, httpd has to see the request. */
@@ -213,11 +247,43 @@ const char *afpa_mod_guarded(const request_rec *r, const afpa_mod_dir_conf_t *di
 
 /* ---- modules ---- */
 
-/* What they decide by is watched, or the same for every GET (mod_allowmethods), or not for connections in the clear (mod_ssl). */
+/* Those of httpd itself.  What they decide by is watched, or is the same for every GET of a URL, or is none of a plain file's. */
 static int known(const char *file)
 {
-    static const char *const files[] = {"mod_authz_core.c", "mod_access_compat.c", "mod_allowmethods.c", "mod_log_debug.c",
-                                        "mod_ssl.c"};
+    static const char *const files[] = {"core.c",
+                                        "event.c",
+                                        "mod_access_compat.c",
+                                        "mod_afpa_config.c",
+                                        "mod_alias.c",
+                                        "mod_allowmethods.c",
+                                        "mod_auth_basic.c",
+                                        "mod_auth_digest.c",
+                                        "mod_authnz_ldap.c",
+                                        "mod_authz_core.c",
+                                        "mod_cache.c",
+                                        "mod_cern_meta.c",
+                                        "mod_charset_lite.c",
+                                        "mod_dav.c",
+                                        "mod_dav_fs.c",
+                                        "mod_dir.c",
+                                        "mod_env.c",
+                                        "mod_headers.c",
+                                        "mod_http2.c",
+                                        "mod_include.c",
+                                        "mod_log_debug.c",
+                                        "mod_log_forensic.c",
+                                        "mod_md.c",
+                                        "mod_negotiation.c",
+                                        "mod_proxy.c",
+                                        "mod_remoteip.c",
+                                        "mod_reqtimeout.c",
+                                        "mod_rewrite.c",
+                                        "mod_session.c",
+                                        "mod_setenvif.c",
+                                        "mod_speling.c",
+                                        "mod_ssl.c",
+                                        "mod_unique_id.c",
+                                        "mod_usertrack.c"};
 
     for (apr_size_t i = 0; i < sizeof(files) / sizeof(files[0]); i++)
         if (strcmp(file, files[i]) == 0)
@@ -225,15 +291,24 @@ static int known(const char *file)
     return 0;
 }
 
+/* Returns the first of a hook's modules that we do not know. */
+#define RETURN_STRANGER_OF(hook)                                                                                                   \
+    do {                                                                                                                           \
+        const apr_array_header_t *hooks = ap_hook_get_##hook();                                                                    \
+                                                                                                                                   \
+        for (int i = 0; hooks && i < hooks->nelts; i++)                                                                            \
+            if (!known(APR_ARRAY_IDX(hooks, i, ap_LINK_##hook##_t).szName))                                                        \
+                return APR_ARRAY_IDX(hooks, i, ap_LINK_##hook##_t).szName;                                                         \
+    } while (0)
+
+/* Where a module can refuse a request, or see to it that another reply is sent: security filters use any of these. */
 const char *afpa_mod_guard_stranger(void)
 {
-    const apr_array_header_t *hooks = ap_hook_get_access_checker(), *more = ap_hook_get_access_checker_ex();
-
-    for (int i = 0; hooks && i < hooks->nelts; i++)
-        if (!known(APR_ARRAY_IDX(hooks, i, ap_LINK_access_checker_t).szName))
-            return APR_ARRAY_IDX(hooks, i, ap_LINK_access_checker_t).szName;
-    for (int i = 0; more && i < more->nelts; i++)
-        if (!known(APR_ARRAY_IDX(more, i, ap_LINK_access_checker_ex_t).szName))
-            return APR_ARRAY_IDX(more, i, ap_LINK_access_checker_ex_t).szName;
+    RETURN_STRANGER_OF(quick_handler);
+    RETURN_STRANGER_OF(post_read_request);
+    RETURN_STRANGER_OF(header_parser);
+    RETURN_STRANGER_OF(access_checker);
+    RETURN_STRANGER_OF(access_checker_ex);
+    RETURN_STRANGER_OF(fixups);
     return NULL;
 }

@@ -352,7 +352,7 @@ static afpa_mod_after_t next_request(afpa_mod_client_t *client)
     if (rv == APR_SUCCESS)
         return go_on(c, AFPA_MOD_TO_ENGINE);
     if (client->keep_alive_ms == 0) /* httpd has not had a request on it yet that would have said */
-        client->keep_alive_ms = (uint32_t)apr_time_as_msec(c->base_server->keep_alive_timeout);
+        client->keep_alive_ms = afpa_mod_msec(c->base_server->keep_alive_timeout);
     return APR_STATUS_IS_EAGAIN(rv) ? AFPA_MOD_TO_ENGINE : AFPA_MOD_LINGER;
 }
 
@@ -483,10 +483,16 @@ void afpa_mod_host_end(afpa_mod_client_t *client)
     enqueue(client);
 }
 
+/* Another child of that number may have died at work, and left our slots as they were. */
 void afpa_mod_host_child(long id)
 {
-    if (atomic_load_explicit(&child, memory_order_relaxed) < 0)
-        atomic_store(&child, id / thread_limit);
+    long unknown = -1;
+
+    if (atomic_load_explicit(&child, memory_order_relaxed) >= 0 ||
+        !atomic_compare_exchange_strong(&child, &unknown, id / thread_limit))
+        return;
+    for (int place = per_child; place < thread_limit; place++)
+        ap_update_child_status_from_indexes((int)(id / thread_limit), place, SERVER_DEAD, NULL);
 }
 
 apr_status_t afpa_mod_host_start(apr_pool_t *p, apr_pool_t *pconf, unsigned count)

@@ -100,7 +100,7 @@ static void to_engine(afpa_mod_client_t *client, uint32_t first_ms)
     afpa_mod_loop_t *loop = client->loop;
     const afpa_mod_server_conf_t *conf = ap_get_module_config(client->base_server->module_config, &afpa_module);
     uint32_t head_ms =
-        conf->header_seconds > 0 ? (uint32_t)conf->header_seconds * 1000 : (uint32_t)apr_time_as_msec(client->base_server->timeout);
+        afpa_mod_msec(conf->header_seconds > 0 ? apr_time_from_sec(conf->header_seconds) : client->base_server->timeout);
     const afpa_conn_setup_t setup = {.transport = client->transport,
                                      .context = client,
                                      .cache = loop->cache,
@@ -279,17 +279,35 @@ static void on_given(afpa_job_t *job)
     client_gone(client);
 }
 
-void afpa_mod_loop_give(afpa_mod_loop_t *loops, afpa_mod_client_t *client)
+static afpa_mod_loop_t *least_loaded(afpa_mod_loop_t *loops)
 {
-    afpa_mod_loop_t *least = loops;
+    afpa_mod_loop_t *least = NULL;
 
     for (afpa_mod_loop_t *loop = loops; loop; loop = loop->next)
-        if (atomic_load_explicit(&loop->load, memory_order_relaxed) < atomic_load_explicit(&least->load, memory_order_relaxed))
+        if (!atomic_load_explicit(&loop->ended, memory_order_relaxed) &&
+            (!least ||
+             atomic_load_explicit(&loop->load, memory_order_relaxed) < atomic_load_explicit(&least->load, memory_order_relaxed)))
             least = loop;
-    atomic_fetch_add_explicit(&least->load, 1, memory_order_relaxed);
+    return least;
+}
+
+/* A loop ends when it sees that the child stops, and then that it has no connection; here it is the other way round: counted first,
+ * then looked whether it stops.  So one of the two sees the other. */
+int afpa_mod_loop_give(afpa_mod_loop_t *loops, afpa_mod_client_t *client)
+{
+    afpa_mod_loop_t *least = least_loaded(loops);
+
+    if (!least)
+        return 0;
+    atomic_fetch_add(&least->load, 1);
+    if (afpa_mod_stopping() || atomic_load(&least->ended)) {
+        atomic_fetch_sub(&least->load, 1);
+        return 0;
+    }
     client->loop = least;
     client->job.done = on_given;
     afpa_loop_post(least->loop, &client->job);
+    return 1;
 }
 
 /* ---- the loops ---- */
@@ -315,7 +333,7 @@ static void *APR_THREAD_FUNC work(apr_thread_t *thread, void *data)
     while (!afpa_mod_stopping() || atomic_load(&loop->load) > 0) {
         uint64_t now;
 
-        if (afpa_loop_run(loop->loop, loop->clients ? AFPA_ENGINE_TICK_MS : -1) != AFPA_OK) {
+        if (afpa_loop_run(loop->loop, loop->clients || afpa_mod_stopping() ? AFPA_ENGINE_TICK_MS : -1) != AFPA_OK) {
             ap_log_error(APLOG_MARK, APLOG_CRIT, errno, loop->s, "afpa: an event loop of the fast path failed");
             break;
         }

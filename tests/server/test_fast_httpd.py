@@ -38,6 +38,12 @@ NOT_ADMITTED = {
     "includes": "Options +Includes\nSetOutputFilter INCLUDES",
     "deflate": "SetOutputFilter DEFLATE",
     "bypass": "SetEnvIf X-Key x no-afpa",
+    "agent": "SetEnvIf User-Agent x y",
+    "agent-expr": "SetEnvIfExpr \"%{HTTP:X-Key} == 'x'\" y",
+    "browser": "BrowserMatch x no-gzip\nSetOutputFilter DEFLATE",
+    "alias": 'Alias "@ROOT@/alias/%{HTTP:X-Key}a.bin"',
+    "handler": 'SetHandler "%{HTTP:X-Key}"',
+    "filter": "FilterDeclare redact\nFilterProvider redact SUBSTITUTE \"%{HTTP:X-Key} == 'x'\"\nFilterChain redact\nSubstitute s/a/b/",
     "off": "AfpaFastPath off",
 }
 ADMITTED = {
@@ -50,7 +56,11 @@ ADMITTED = {
     "tagless": "FileETag None",
     "url": "RewriteEngine on\nRewriteCond %{REQUEST_URI} ^/never\nRewriteRule ^ /x",
     "front": "RewriteEngine on\nRewriteCond %{REQUEST_FILENAME} !-f\nRewriteRule ^ /small.bin",
-    "environment": "SetEnvIf User-Agent x y",
+    "environment": "SetEnvIf Request_URI ^ y",
+    "old-browsers": 'BrowserMatch "Mozilla/2" nokeepalive',
+    "unlogged": "SetEnvIf User-Agent bot dontlog",
+    "alias-plain": 'Alias "@ROOT@/alias-plain/a.bin"',
+    "handler-plain": "SetHandler none",
     "status": "AfpaCacheStatus on",
 }
 
@@ -349,6 +359,6 @@ def test_unknown_access_module():
     outer = "LoadModule lua_module @LIBEXEC@/mod_lua.so\n"
     with Pair("httpd", conf=FAST, outer=outer, revalidate=3600000, workers=1) as pair:
         pair.put("a.bin", payload("a", 1000))
-        assert "mod_lua.c decides about access" in pair.ours.log()
+        assert "mod_lua.c sees each request before it is served" in pair.ours.log()
         pair.hit("/a.bin")
         assert pair.zone.count("fast_hits") == 0
