@@ -467,3 +467,9 @@ void afpa_conn_close(afpa_conn_t *conn)
         pump(conn);
     }
 }
+
+void afpa_conn_abort(afpa_conn_t *conn)
+{
+    dispatch(conn, E_BROKEN);
+    pump(conn);
+}

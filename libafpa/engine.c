@@ -203,13 +203,13 @@ static void slot_fire(afpa_engine_t *engine, uint32_t slot, uint64_t now)
 void afpa_engine_tick(afpa_engine_t *engine)
 {
     uint64_t now = engine->now = afpa__now_ms(), first = engine->turned / AFPA_ENGINE_TICK_MS, last = now / AFPA_ENGINE_TICK_MS;
-    uint64_t turns = last - first < AFPA__WHEEL ? last - first : AFPA__WHEEL;
 
-    for (uint64_t i = 0; i < turns; i++) {
-        engine->turned = (first + i + 1) * AFPA_ENGINE_TICK_MS; /* what is put back goes behind this slot */
-        slot_fire(engine, (uint32_t)((first + i) % AFPA__WHEEL), now);
+    if (last - first > AFPA__WHEEL) /* nobody ticked while there was no connection */
+        first = last - AFPA__WHEEL;
+    for (; first < last; first++) {
+        engine->turned = (first + 1) * AFPA_ENGINE_TICK_MS; /* what is put back goes behind this slot */
+        slot_fire(engine, (uint32_t)(first % AFPA__WHEEL), now);
     }
-    engine->turned = last * AFPA_ENGINE_TICK_MS;
 }
 
 /* ---- the whole ---- */

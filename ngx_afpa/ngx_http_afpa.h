@@ -89,6 +89,7 @@ typedef struct {
     unsigned answered:1;     /* a worker has tried to open the file: open_status */
     unsigned stale:1;        /* it was cached, but too old */
     unsigned fresh:1;        /* it was cached, and is still the same */
+    unsigned varied:1;       /* it was to have a Vary before the filters saw it */
     afpa_status_t open_status, fill_status;
     afpa_extent_t overflow; /* a chunk read into private memory, because nothing could be evicted */
     afpa_walk_t walk;

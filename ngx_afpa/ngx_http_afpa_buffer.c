@@ -341,6 +341,9 @@ ngx_int_t ngx_http_afpa_send(ngx_http_request_t *r, ngx_http_afpa_ctx_t *ctx)
     if (ngx_http_set_etag(r) != NGX_OK || ngx_http_set_content_type(r) != NGX_OK)
         return NGX_HTTP_INTERNAL_SERVER_ERROR;
     r->allow_ranges = 1;
+#if (NGX_HTTP_GZIP)
+    ctx->varied = r->gzip_vary;
+#endif
     rc = ngx_http_send_header(r);
     if (rc == NGX_ERROR || rc > NGX_OK || r->header_only)
         return rc;

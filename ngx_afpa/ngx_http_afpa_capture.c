@@ -123,9 +123,33 @@ static afpa_request_t request_of(ngx_http_request_t *r)
     return request;
 }
 
-static afpa_response_terms_t terms_of(ngx_http_request_t *r, ngx_http_afpa_loc_conf_t *conf)
+/* nginx's own Vary, of its gzip filter: that filter does not look at a 304. */
+static ngx_flag_t varies_by_filter(ngx_http_request_t *r, const ngx_http_afpa_ctx_t *ctx)
 {
-    static const char *const dropped[] = {"Content-Type", "Content-Length", "Accept-Ranges", "Content-Encoding", NULL};
+#if (NGX_HTTP_GZIP)
+    return r->gzip_vary && !ctx->varied;
+#else
+    return 0;
+#endif
+}
+
+static ngx_flag_t has_field(ngx_list_t *fields, const char *name)
+{
+    for (ngx_list_part_t *part = &fields->part; part; part = part->next)
+        for (ngx_uint_t i = 0; i < part->nelts; i++) {
+            ngx_table_elt_t *field = (ngx_table_elt_t *)part->elts + i;
+
+            if (field->hash && field->key.len == ngx_strlen(name) &&
+                ngx_strncasecmp(field->key.data, (u_char *)name, field->key.len) == 0)
+                return 1;
+        }
+    return 0;
+}
+
+/* `varies`: its 304 has no Vary. */
+static afpa_response_terms_t terms_of(ngx_http_request_t *r, ngx_http_afpa_loc_conf_t *conf, ngx_flag_t varies)
+{
+    static const char *const names[] = {"Vary", "Content-Type", "Content-Length", "Accept-Ranges", "Content-Encoding", NULL};
     static const afpa_since_t since[] = {AFPA_SINCE_NEVER, AFPA_SINCE_EXACT, AFPA_SINCE_BEFORE};
     ngx_http_afpa_main_conf_t *main_conf = ngx_http_get_module_main_conf(r, ngx_http_afpa_module);
     ngx_http_core_loc_conf_t *clcf = ngx_http_get_module_loc_conf(r, ngx_http_core_module);
@@ -141,7 +165,7 @@ static afpa_response_terms_t terms_of(ngx_http_request_t *r, ngx_http_afpa_loc_c
                                    .both = true,
                                    .expires_follows = true, /* where it does not, nothing is admitted: see ngx_http_afpa_refuse.c */
                                    .tag = (uint32_t)srv->log,
-                                   .dropped = dropped};
+                                   .dropped = varies ? names : names + 1};
 }
 
 void ngx_http_afpa_capture(ngx_http_request_t *r, ngx_http_afpa_ctx_t *ctx)
@@ -153,7 +177,7 @@ void ngx_http_afpa_capture(ngx_http_request_t *r, ngx_http_afpa_ctx_t *ctx)
     afpa_response_terms_t terms;
     afpa_response_t response;
     afpa_proposal_t *proposal;
-    ngx_flag_t there;
+    ngx_flag_t there, varies = varies_by_filter(r, ctx);
     const char *why;
 
     if (ctx->status != NGX_HTTP_AFPA_HIT || !allowed_in(conf, clcf) || !as_it_came(r, clcf) || !untouched(r) ||
@@ -161,8 +185,10 @@ void ngx_http_afpa_capture(ngx_http_request_t *r, ngx_http_afpa_ctx_t *ctx)
         return;
     if (r->gzip_tested && r->headers_in.accept_encoding)
         return; /* whether it is compressed may depend on other fields too */
+    if (varies && has_field(&r->headers_out.headers, "Vary"))
+        return; /* which of them a 304 has is too fine a point */
     request = request_of(r);
-    terms = terms_of(r, conf);
+    terms = terms_of(r, conf, varies);
     (void)afpa_response_lookup(ctx->cache, terms.server, &request, &response);
     there = response.file.cache != NULL;
     afpa_response_release(&response);

@@ -192,8 +192,12 @@ static void keep_with_nginx(ngx_http_afpa_client_t *client, const char *bytes, s
         ngx_http_close_connection(client->c);
     else if (length > 0 || client->hc == NULL)
         to_nginx(client);
-    else
+    else {
         to_keepalive(client);
+        if (client->c->read->ready) { /* a macro of several statements */
+            ngx_post_event(client->c->read, &ngx_posted_events);
+        }
+    }
 }
 
 /* Gives the connection to the engine, with what is left of the bytes that nginx was to read again. */

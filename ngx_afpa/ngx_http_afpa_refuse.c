@@ -57,10 +57,22 @@ static ngx_flag_t unless_uri_first(ngx_str_t *args, ngx_uint_t count)
     return count < 2 || ngx_strcmp(args[1].data, "$uri") != 0;
 }
 
-/* Expires is taken for what the directive `expires` makes of it. */
-static ngx_flag_t with_variables_or_expires(ngx_str_t *args, ngx_uint_t count)
+/* Expires is taken for what the directive `expires` makes of it; nginx compares conditions with the file's own tag and time, and
+ * not with what is added to the reply afterwards. */
+static ngx_flag_t with_variables_or_meaning(ngx_str_t *args, ngx_uint_t count)
 {
-    return with_variables(args, count) || (count > 1 && ngx_strcasecmp(args[1].data, (u_char *)"expires") == 0);
+    static const char *const names[] = {"expires", "etag", "last-modified"};
+
+    for (ngx_uint_t i = 0; count > 1 && i < sizeof(names) / sizeof(names[0]); i++)
+        if (ngx_strcasecmp(args[1].data, (u_char *)names[i]) == 0)
+            return 1;
+    return with_variables(args, count);
+}
+
+/* The one variable that changes how a reply is sent just by being set. */
+static ngx_flag_t of_rate(ngx_str_t *args, ngx_uint_t count)
+{
+    return count > 1 && ngx_strcmp(args[1].data, "$limit_rate") == 0;
 }
 
 static const struct {
@@ -82,7 +94,7 @@ static const struct {
     {"if", always, REFUSED},
     {"mirror", unless_off, REFUSED},
     {"rewrite", always, REFUSED},
-    {"add_header", with_variables_or_expires, LEFT_OUT},
+    {"add_header", with_variables_or_meaning, LEFT_OUT},
     {"add_trailer", always, LEFT_OUT},
     {"alias", with_variables, LEFT_OUT},
     {"charset", with_variables, LEFT_OUT},
@@ -94,8 +106,10 @@ static const struct {
     {"post_action", always, LEFT_OUT},
     {"random_index", unless_off, LEFT_OUT},
     {"root", with_variables, LEFT_OUT},
+    {"set", of_rate, LEFT_OUT},
     {"set_real_ip_from", always, LEFT_OUT},
     {"try_files", unless_uri_first, LEFT_OUT},
+    {"userid", unless_off, LEFT_OUT},
 };
 #define WATCHED (sizeof(watched) / sizeof(watched[0]))
 #define SETTERS_MAX 64 /* one name may be a command of several modules, or of one for several contexts */
@@ -196,6 +210,20 @@ void ngx_http_afpa_refuse_unwatch(void)
     setters_put_back(NULL);
 }
 
+/* The fast path takes heads of up to AFPA_REQUEST_MAX bytes; where nginx takes less, it is nginx that refuses them. */
+static ngx_flag_t heads_are_short(ngx_conf_t *cf)
+{
+    ngx_http_core_srv_conf_t *cscf = ngx_http_conf_get_module_srv_conf(cf, ngx_http_core_module);
+
+    if (cscf->large_client_header_buffers.size >= AFPA_REQUEST_MAX)
+        return 0;
+    ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                       "afpa_fast_path is on in a server whose \"large_client_header_buffers\" have %uz bytes: the fast path takes "
+                       "heads of up to %ud; give them as many, or say \"afpa_fast_path off\" there",
+                       cscf->large_client_header_buffers.size, (unsigned)AFPA_REQUEST_MAX);
+    return 1;
+}
+
 ngx_int_t ngx_http_afpa_refuse_merge(ngx_conf_t *cf, ngx_http_afpa_loc_conf_t *prev, ngx_http_afpa_loc_conf_t *conf)
 {
     static ngx_str_t usual = ngx_string("index.html");
@@ -205,6 +233,8 @@ ngx_int_t ngx_http_afpa_refuse_merge(ngx_conf_t *cf, ngx_http_afpa_loc_conf_t *p
         conf->index = prev->index.data ? prev->index : usual;
     if (!conf->fast_path || conf->zone == NULL)
         return NGX_OK;
+    if (heads_are_short(cf))
+        return NGX_ERROR;
     for (ngx_uint_t i = 0; i < WATCHED; i++)
         if (conf->noted >> i & 1 && watched[i].consequence == REFUSED) {
             ngx_http_core_loc_conf_t *clcf = ngx_http_conf_get_module_loc_conf(cf, ngx_http_core_module);

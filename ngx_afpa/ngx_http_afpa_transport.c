@@ -99,6 +99,10 @@ static void on_read(ngx_event_t *rev)
     ngx_http_afpa_client_t *client = c->data;
 
     client->at_once = AT_ONCE;
+    if (c->close && c->error) { /* worker_shutdown_timeout is over */
+        afpa_conn_abort(client->conn);
+        return;
+    }
     if (c->close) {
         afpa_conn_close(client->conn);
         return;
@@ -229,4 +233,7 @@ void ngx_http_afpa_transport_take(ngx_http_afpa_client_t *client)
     c->write->handler = on_write;
     if (c->read->timer_set)
         ngx_del_timer(c->read); /* the engine has timers of its own */
+    if (c->read->posted) {      /* it looks whether there is something at once; a macro of several statements */
+        ngx_delete_posted_event(c->read);
+    }
 }

@@ -202,6 +202,29 @@ START_TEST(lingers)
 }
 END_TEST
 
+static const char *const under_way[] = {"", "GET /sm", GET("/small"), GET("/one"), GET("/large"), GET("/large"), CLOSE("/small") "GET "};
+
+/* Whatever it is doing: nothing more of it, and once. */
+START_TEST(aborted)
+{
+    rig_t r;
+
+    rig_begin(&r);
+    r.conn.accept = 1000;
+    rig_start(&r);
+    if (_i >= 2 && _i < 6)
+        r.conn.block = _i == 5 ? 3 : 1;
+    rig_arrive(&r, under_way[_i]);
+    ck_assert_uint_eq(r.closes, 0);
+    afpa_conn_abort(r.c);
+    rig_settle(&r);
+    ck_assert_uint_eq(r.closes, 1);
+    ck_assert_uint_eq(r.handovers, 0);
+    ck_assert(r.told == 0 || r.replies[0].cut || _i == 6 || _i == 2);
+    rig_end(&r);
+}
+END_TEST
+
 static const char *const ends[] = {"", "GET /sm", GET("/small"), GET("/small") "GET "};
 
 START_TEST(peer_ends)
@@ -358,6 +381,7 @@ int main(void)
     rig_add(suite, "send_timeout", send_timeout, 3);
     rig_add(suite, "send_progress", send_progress, 1);
     rig_add(suite, "lingers", lingers, 3);
+    rig_add(suite, "aborted", aborted, CHECK_COUNT(under_way));
     rig_add(suite, "peer_ends", peer_ends, 2 * CHECK_COUNT(ends));
     rig_add(suite, "unfinished", unfinished, 3 * CHECK_COUNT(ends));
     rig_add(suite, "half_closed", half_closed, 1);

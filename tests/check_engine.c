@@ -114,6 +114,30 @@ START_TEST(sooner)
 }
 END_TEST
 
+/* A host that has no connection does not tick, so the wheel stands still. */
+START_TEST(idle_for_long)
+{
+    static const uint64_t pauses[] = {65000, 75000, 131000, 140000, UINT64_C(86400000)};
+    static const uint32_t times[] = {1000, 3000, 60000, 66000};
+    uint32_t ms = times[_i / (int)CHECK_COUNT(pauses)];
+    uint64_t passed = 0;
+    rig_t r;
+
+    rig_begin(&r);
+    fixture_clock_advance(pauses[_i % (int)CHECK_COUNT(pauses)]);
+    r.setup.first_ms = ms;
+    rig_start(&r);
+    for (; r.closes == 0 && passed < ms + 100000; passed += 50) {
+        fixture_clock_advance(50);
+        if (passed >= AFPA_ENGINE_TICK_MS)
+            afpa_engine_tick(r.engine);
+    }
+    ck_assert_uint_ge(passed, ms - ms % 50);
+    ck_assert_uint_le(passed, ms + 2 * AFPA_ENGINE_TICK_MS + 50);
+    rig_end(&r);
+}
+END_TEST
+
 /* The machine slept. */
 START_TEST(long_pause)
 {
@@ -159,6 +183,7 @@ int main(void)
     rig_add(suite, "buffers", buffers, 1);
     rig_add(suite, "timers", timers, 10);
     rig_add(suite, "sooner", sooner, 1);
+    rig_add(suite, "idle_for_long", idle_for_long, 20);
     rig_add(suite, "long_pause", long_pause, 1);
     rig_add(suite, "date", date, 1);
     rig_add(suite, "nothing", nothing, 1);

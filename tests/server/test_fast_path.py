@@ -31,11 +31,15 @@ NOT_ADMITTED = {
     "try": "try_files /try/none.bin $uri =404;",
     "zipped": "gzip_static always;",
     "ssi": "ssi on; ssi_types *;",
+    "own-tag": """add_header ETag '"v1"';""",
+    "own-date": 'add_header Last-Modified "Thu, 01 Jan 2037 00:00:00 GMT";',
+    "set-rate": "set $limit_rate 10m;",
     "sub": "sub_filter aaa bbb; sub_filter_types *;",
 }
 ADMITTED = {
     "plain": "",
     "gzip": "gzip on; gzip_types *; gzip_min_length 1;",  # to those who take nothing else
+    "gzip-vary": "gzip on; gzip_types *; gzip_min_length 1; gzip_vary on;",
     "header": 'add_header X-Own "some thing" always;',
     "relative": "expires 1h;",
     "epoch": "expires epoch;",
@@ -46,6 +50,7 @@ ADMITTED = {
     "keep": "keepalive_timeout 30s 20s;",
     "tries": "try_files $uri =404;",
     "status": "afpa_cache_status on;",
+    "set": "set $other 10m;",
 }
 REFUSED = ["allow all;", "deny 10.0.0.1;", 'auth_basic "x"; auth_basic_user_file x;', "auth_request /x;", "limit_req zone=r;",
            "limit_conn c 1;", "limit_except GET { deny all; }", "internal;", "secure_link $arg_x;", "if ($arg_x) { return 403; }",
@@ -64,6 +69,7 @@ def pair():
         for name in ("small.bin", "few/a.bin", *(f"{place}/a.bin" for place in (*NOT_ADMITTED, *ADMITTED))):
             pair.put(name, payload(name, 1000))
         pair.put("large.bin", payload("large.bin", 300000))
+        pair.put("huge.bin", payload("huge.bin", 8 << 20))
         yield pair
         assert pair.zone.unpinned() and not pair.zone.problems()
         assert "signal 11" not in pair.ours.log() and "signal 6" not in pair.ours.log()
@@ -104,6 +110,17 @@ def test_not_admitted(pair, place):
         pair.same(f"/{place}/a.bin", "Accept-Encoding: gzip")
         time.sleep(0.01)
     assert pair.zone.count("fast_hits") == before
+
+
+def test_own_cookie():
+    """userid: to a client that has the cookie it is not given again, and to one that has not it must be."""
+    with Pair("nginx", conf=FAST + "userid on;", revalidate=3600000) as pair:
+        pair.put("a.bin", payload("a", 1000))
+        cookie = fetch(pair.ours.port, get("/a.bin")).header("Set-Cookie").partition(";")[0]
+        for _ in range(6):
+            assert fetch(pair.ours.port, get("/a.bin", f"Cookie: {cookie}")).header("Set-Cookie") is None
+            assert fetch(pair.ours.port, get("/a.bin")).header("Set-Cookie")
+            time.sleep(0.01)
 
 
 def test_compression_is_left_to_nginx(pair):
@@ -359,6 +376,31 @@ def test_stops_at_once_with_idle_connections(pair):
         zone.remove()
 
 
+def test_worker_shutdown_timeout(pair):
+    """A worker that stops waits for a slow client that long, and no longer."""
+    zone = Zone()
+    server = Server("nginx", pair.root, zone, conf=FAST, workers=1, revalidate=3600000)
+    server.file.write_text(server.file.read_text().replace("events {", "worker_shutdown_timeout 1s;\nevents {", 1))
+    try:
+        server.start()
+        for _ in range(5):
+            fetch(server.port, get("/huge.bin"))
+            time.sleep(0.02)
+        with Wire(server.port, rcvbuf=4096) as slow, Wire(server.port) as half:
+            before = zone.count("fast_hits")
+            slow.send(get("/huge.bin"))
+            half.send(b"GET /small.bin HTT")
+            assert zone.grows("fast_hits", before)
+            begin = time.monotonic()
+            server.process.send_signal(3)  # SIGQUIT: gracefully
+            server.process.wait(10)
+            assert 0.8 < time.monotonic() - begin < 4
+        assert zone.unpinned()
+    finally:
+        server.close()
+        zone.remove()
+
+
 def test_reload_keeps_replies_and_forgets_headers(pair):
     zone = Zone()
     server = Server("nginx", pair.root, zone, conf=FAST + "add_header X-Epoch one;", workers=1, revalidate=3600000)
@@ -458,6 +500,13 @@ def test_refused_beside(directive, where):
 @pytest.mark.parametrize("directive", NOT_REFUSED)
 def test_not_refused_beside(directive):
     status, said = checked(FAST + f"location /x/ {{ {directive} }}")
+    assert status == 0, said
+
+
+def test_refused_with_short_heads():
+    status, said = checked("large_client_header_buffers 2 1k;" + FAST)
+    assert status != 0 and 'whose "large_client_header_buffers" have 1024 bytes' in said
+    status, said = checked("large_client_header_buffers 2 8k; client_header_buffer_size 512;" + FAST)
     assert status == 0, said
 
 

@@ -86,6 +86,9 @@ afpa_conn_t *afpa_conn_start(afpa_engine_t *engine, const afpa_conn_setup_t *set
 /* Ends the connection: at once if it waits for a request, after the reply under way otherwise; then closed() is called. */
 void afpa_conn_close(afpa_conn_t *conn);
 
+/* Ends the connection now, a reply under way is cut; then closed() is called.  Not from within a callback of the engine. */
+void afpa_conn_abort(afpa_conn_t *conn);
+
 /* The next reply is its last; until then it waits as ever.  For a connection without any request yet, when the host is to stop. */
 void afpa_conn_finish(afpa_conn_t *conn);
 
