@@ -316,9 +316,11 @@ int afpa_mod_fastpath_prepare(apr_pool_t *pconf, server_rec *main_server)
 
 static void on_child_stopping(apr_pool_t *pchild, int graceful)
 {
+    int not_yet = 0;
+
     if (!loops)
         return;
-    if (!atomic_exchange(&stopping, 1))
+    if (atomic_compare_exchange_strong(&stopping, &not_yet, 1))
         afpa_mod_loops_wake(loops, 0);
     if (!graceful && atomic_exchange(&stopping, 2) < 2)
         afpa_mod_loops_wake(loops, 1);

@@ -33,6 +33,28 @@ static apr_status_t pass_before(ap_filter_t *f, apr_bucket_brigade *bb, apr_buck
     return rv;
 }
 
+/* A descriptor of the connection's own, in its pool.  httpd sets file buckets aside when a client is slow: what is in a pool above
+ * that of the pending buckets stays as it is then, anything else is moved there, away from the others who use it.  And of less
+ * than 256 bytes httpd makes no sendfile() but a seek and a read, so the position in the file must be nobody else's.
+ * 0: the chunk is sent from memory (there may be no /proc, as with ChrootDir). */
+static int segment_open(conn_rec *c, afpa_mod_conn_t *ctx)
+{
+    const char *path;
+    apr_status_t rv;
+
+    if (ctx->segment || ctx->min == APR_SIZE_MAX)
+        return ctx->segment != NULL;
+    path = apr_psprintf(c->pool, "/proc/self/fd/%d", afpa_zone_fd(ctx->zone->zone));
+    rv = apr_file_open(&ctx->segment, path, APR_FOPEN_READ | APR_FOPEN_BINARY | APR_FOPEN_SENDFILE_ENABLED, 0, c->pool);
+    if (rv == APR_SUCCESS)
+        return 1;
+    ap_log_cerror(APLOG_MARK, APLOG_DEBUG, rv, c, "afpa: %s of zone \"%s\" cannot be opened: sent from memory", path,
+                  ctx->zone->name);
+    ctx->segment = NULL;
+    ctx->min = APR_SIZE_MAX; /* not tried again */
+    return 0;
+}
+
 static apr_status_t on_output(ap_filter_t *f, apr_bucket_brigade *bb)
 {
     afpa_mod_conn_t *ctx = f->ctx;
@@ -56,7 +78,7 @@ static apr_status_t on_output(ap_filter_t *f, apr_bucket_brigade *bb)
                 return rv;
             }
         }
-        if (afpa_mod_bucket_sendfile(e, ctx->min))
+        if (afpa_mod_bucket_sendfile(e, ctx->min) && segment_open(f->c, ctx))
             afpa_mod_bucket_to_file(e, ctx->segment, f->c->pool);
         e = APR_BUCKET_NEXT(e);
     }
@@ -79,21 +101,6 @@ afpa_mod_conn_t *afpa_mod_conn(conn_rec *c)
     return conn;
 }
 
-/* A descriptor of the connection's own, in its pool.  httpd sets file buckets aside when a client is slow: what is in a pool above
- * that of the pending buckets stays as it is then, anything else is moved there, away from the others who use it.  And of less
- * than 256 bytes httpd makes no sendfile() but a seek and a read, so the position in the file must be nobody else's. */
-static apr_file_t *segment_open(conn_rec *c, const afpa_mod_zone_t *zone)
-{
-    const char *path = apr_psprintf(c->pool, "/proc/self/fd/%d", afpa_zone_fd(zone->zone));
-    apr_file_t *file;
-    apr_status_t rv = apr_file_open(&file, path, APR_FOPEN_READ | APR_FOPEN_BINARY | APR_FOPEN_SENDFILE_ENABLED, 0, c->pool);
-
-    if (rv == APR_SUCCESS)
-        return file;
-    ap_log_cerror(APLOG_MARK, APLOG_DEBUG, rv, c, "afpa: %s of zone \"%s\" cannot be opened: sent from memory", path, zone->name);
-    return NULL;
-}
-
 int afpa_mod_filter_want(request_rec *r, afpa_mod_zone_t *zone, apr_int64_t zerocopy)
 {
     const core_dir_config *core = ap_get_core_module_config(r->per_dir_config);
@@ -105,9 +112,6 @@ int afpa_mod_filter_want(request_rec *r, afpa_mod_zone_t *zone, apr_int64_t zero
         return 0;
     ctx = afpa_mod_conn(c);
     if (ctx->zone == NULL) {
-        ctx->segment = segment_open(c, zone);
-        if (ctx->segment == NULL)
-            return 0;
         ctx->zone = zone;
         ctx->min = min < 256 ? 256 : (apr_size_t)min; /* httpd sends less than that from memory in any case */
         ap_add_output_filter_handle(filter_handle, ctx, r, c);

@@ -120,6 +120,13 @@ static void expires(afpa_mod_guard_t *guard, cmd_parms *cmd, const char *args)
         note(guard, cmd);
 }
 
+/* mod_alias takes the one argument for an expression in <Location> and the like, and nowhere else. */
+static void mapping(afpa_mod_guard_t *guard, cmd_parms *cmd, const char *args)
+{
+    if (cmd->path && strchr(args, '%'))
+        note(guard, cmd);
+}
+
 /* A name, or one that an expression works out for each request. */
 static void expression(afpa_mod_guard_t *guard, cmd_parms *cmd, const char *args)
 {

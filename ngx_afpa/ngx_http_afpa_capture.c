@@ -183,8 +183,10 @@ void ngx_http_afpa_capture(ngx_http_request_t *r, ngx_http_afpa_ctx_t *ctx)
     if (ctx->status != NGX_HTTP_AFPA_HIT || !allowed_in(conf, clcf) || !as_it_came(r, clcf) || !untouched(r) ||
         (header = header_of(r)) == NULL)
         return;
+#if (NGX_HTTP_GZIP)
     if (r->gzip_tested && r->headers_in.accept_encoding)
         return; /* whether it is compressed may depend on other fields too */
+#endif
     if (varies && has_field(&r->headers_out.headers, "Vary"))
         return; /* which of them a 304 has is too fine a point */
     request = request_of(r);

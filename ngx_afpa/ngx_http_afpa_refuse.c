@@ -72,7 +72,7 @@ static ngx_flag_t with_variables_or_meaning(ngx_str_t *args, ngx_uint_t count)
 /* The one variable that changes how a reply is sent just by being set. */
 static ngx_flag_t of_rate(ngx_str_t *args, ngx_uint_t count)
 {
-    return count > 1 && ngx_strcmp(args[1].data, "$limit_rate") == 0;
+    return count > 1 && ngx_strcasecmp(args[1].data, (u_char *)"$limit_rate") == 0;
 }
 
 static const struct {
@@ -168,7 +168,7 @@ static char *note(ngx_conf_t *cf, ngx_command_t *command, void *conf)
             set = setters[i].set;
             if (watched[setters[i].number].judge(args, cf->args->nelts))
                 loc->noted |= bit;
-            else
+            else if (watched[setters[i].number].judge != of_rate) /* a variable stays set where another one is set */
                 loc->noted_not |= bit;
         }
     for (ngx_uint_t i = 0; i < sizeof(remembered) / sizeof(remembered[0]); i++)

@@ -70,7 +70,8 @@ def places(table):
 
 
 # The access rules of an inner section replace those of an outer one.
-CLOSED = """<Location /closed>\nRequire ip 10.0.0.1\n</Location>\n<Location /closed/open>\nRequire all granted\n</Location>
+CLOSED = """Redirect permanent /elsewhere https://example.org/a%20b
+<Location /closed>\nRequire ip 10.0.0.1\n</Location>\n<Location /closed/open>\nRequire all granted\n</Location>
 <Location /open>\nRequire all granted\n</Location>\n<Location /open/closed>\nRequire ip 127.0.0.1\n</Location>
 <Directory @ROOT@/htaccess>\nAllowOverride All\n</Directory>
 <Location /negotiated>\nOptions +MultiViews\n</Location>

@@ -33,7 +33,8 @@ NOT_ADMITTED = {
     "ssi": "ssi on; ssi_types *;",
     "own-tag": """add_header ETag '"v1"';""",
     "own-date": 'add_header Last-Modified "Thu, 01 Jan 2037 00:00:00 GMT";',
-    "set-rate": "set $limit_rate 10m;",
+    "set-rate": "set $limit_rate $arg_rate;",
+    "set-rate-outside": "set $Limit_Rate $arg_rate; location /set-rate-outside/a.bin { set $other x; }",
     "sub": "sub_filter aaa bbb; sub_filter_types *;",
 }
 ADMITTED = {
