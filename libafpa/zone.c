@@ -15,6 +15,7 @@
 #include <fcntl.h>
 #include <grp.h>
 #include <linux/magic.h>
+#include <pwd.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -31,6 +32,8 @@
 #include "log.h"
 #include "owner.h"
 #include "zone.h"
+
+#define REPLACE_TRIES 10u
 
 struct afpa_zone {
     afpa__segment_t segment;
@@ -206,8 +209,8 @@ static unsigned living_owners(int fd)
     return living;
 }
 
-/* Nobody else may be able to write the file, or could have planted it.  AFPA_NOT_FOUND: somebody could, and has it open perhaps;
- * it is to be replaced. */
+/* Nobody else may be able to write the file, or could have planted it.  AFPA_NOT_FOUND: somebody could, and has it open perhaps, or
+ * what is in it was read with the rights of another user, root's say: it is to be replaced. */
 static afpa_status_t rights_judge(candidate_t *c, afpa_error_t *error)
 {
     struct stat st;
@@ -224,7 +227,7 @@ static afpa_status_t rights_judge(candidate_t *c, afpa_error_t *error)
     if (living_owners(c->fd) > 0 || (!c->to_be_given && geteuid() != 0))
         return fail(error, AFPA_INVALID, "zone \"%s\": %s belongs to user %d, but the processes of this server run as user %d",
                     c->options->name, c->path, (int)st.st_uid, (int)c->user);
-    if (c->to_be_given)
+    if (c->to_be_given && st.st_size == 0)
         return AFPA_OK;
     snprintf(error->text, sizeof(error->text), "%s: belonged to user %d", c->path, (int)st.st_uid);
     return AFPA_NOT_FOUND;
@@ -340,25 +343,46 @@ static afpa_status_t file_open(candidate_t *c, afpa_error_t *error)
     return AFPA_INVALID;
 }
 
-/* Makes, adopts, or replaces.  The creation lock is held. */
-static afpa_status_t settle(candidate_t *c, afpa_zone_t *zone, afpa_error_t *error)
+/* A path that somebody wrote into a configuration may be the path of something else. */
+static afpa_status_t content_check(const candidate_t *c, afpa_error_t *error)
 {
-    afpa_status_t status = rights_check(c, error);
+    uint64_t magic = 0;
+
+    if (!c->options->path || pread(c->fd, &magic, sizeof(magic), 0) <= 0 || magic == AFPA_MAGIC || magic == 0)
+        return AFPA_OK;
+    return fail(error, AFPA_INVALID, "zone \"%s\": %s is not an AFPA segment: name another path, or remove it", c->options->name,
+                c->path);
+}
+
+static afpa_status_t make_or_adopt(candidate_t *c, afpa_zone_t *zone, afpa_error_t *error)
+{
+    afpa_status_t status = content_check(c, error);
     struct stat st;
 
-    if (status == AFPA_OK && fstat(c->fd, &st) == 0 && st.st_size == 0)
-        return make(c, &zone->segment, error);
-    if (status == AFPA_OK)
-        status = adopt(c, zone, error);
-    if (status != AFPA_NOT_FOUND)
-        return status;
-    afpa__log(AFPA_LOG_WARN, "zone \"%s\": %s; replaced by an empty one", c->options->name, error->text);
-    unlink(c->path);
-    close(c->fd);
-    status = file_open(c, error);
     if (status == AFPA_OK)
         status = rights_check(c, error);
-    return status == AFPA_OK ? make(c, &zone->segment, error) : status;
+    if (status != AFPA_OK)
+        return status;
+    return fstat(c->fd, &st) == 0 && st.st_size == 0 ? make(c, &zone->segment, error) : adopt(c, zone, error);
+}
+
+/* Makes, adopts, or replaces.  The creation lock is held; it is that of the file, so whoever replaces one has to look at the new one
+ * as at any other: another process may have been quicker to make it, and use it. */
+static afpa_status_t settle(candidate_t *c, afpa_zone_t *zone, afpa_error_t *error)
+{
+    for (unsigned tries = 0; tries < REPLACE_TRIES; tries++) {
+        afpa_status_t status = make_or_adopt(c, zone, error);
+
+        if (status != AFPA_NOT_FOUND)
+            return status;
+        afpa__log(AFPA_LOG_WARN, "zone \"%s\": %s; replaced by an empty one", c->options->name, error->text);
+        unlink(c->path);
+        close(c->fd);
+        status = file_open(c, error);
+        if (status != AFPA_OK)
+            return status;
+    }
+    return fail(error, AFPA_IN_USE, "zone \"%s\": %s is being replaced over and over", c->options->name, c->path);
 }
 
 /* ---- memory lock ---- */
@@ -380,9 +404,10 @@ static afpa_status_t lock_memory(const candidate_t *c, afpa__segment_t *s, afpa_
 {
     int saved;
 
-    atomic_store(&s->header->pinned, 0);
-    if (c->options->mlock == AFPA_MLOCK_OFF)
+    if (c->options->mlock == AFPA_MLOCK_OFF) {
+        atomic_store(&s->header->pinned, 0);
         return AFPA_OK;
+    }
     raise_memory_limit(s->layout.data_length);
     if (mlock(s->data, s->layout.data_length) == 0) {
         atomic_store(&s->header->pinned, 1);
@@ -392,6 +417,8 @@ static afpa_status_t lock_memory(const candidate_t *c, afpa__segment_t *s, afpa_
     if (c->options->mlock == AFPA_MLOCK_REQUIRE)
         return fail(error, AFPA_INVALID, "zone \"%s\": mlock=require: cannot lock %llu bytes in memory: %s (limit: ulimit -l, LimitMEMLOCK=)",
                     c->options->name, (unsigned long long)s->layout.data_length, strerror(saved));
+    if (living_owners(c->fd) == 0) /* else it was locked by those who use it, or not, as the header says */
+        atomic_store(&s->header->pinned, 0);
     afpa__log(AFPA_LOG_WARN, "zone \"%s\": cannot lock %llu bytes in memory: %s; the cache works, but may be swapped out (limit: ulimit -l, LimitMEMLOCK=)",
               c->options->name, (unsigned long long)s->layout.data_length, strerror(saved));
     return AFPA_OK;
@@ -454,7 +481,9 @@ afpa_status_t afpa_zone_check(const afpa_zone_options_t *options, afpa_error_t *
     }
     if (c.fd < 0)
         return fail(error, AFPA_INVALID, "zone \"%s\": %s: %s", options->name, path, strerror(errno));
-    status = rights_judge(&c, error);
+    status = content_check(&c, error);
+    if (status == AFPA_OK)
+        status = rights_judge(&c, error);
     if (status == AFPA_NOT_FOUND)
         status = AFPA_OK; /* would be replaced, as one of another size that nobody uses */
     else if (status == AFPA_OK && afpa__segment_examine(c.fd, path, &c.found, &ignored) == AFPA_OK && living_owners(c.fd) > 0 &&
@@ -473,6 +502,14 @@ static void path_of(const char *name_or_path, char *path, size_t room)
         snprintf(path, room, "%s/%s%s", AFPA_ZONE_DIR, AFPA_ZONE_PREFIX, name_or_path);
 }
 
+/* The groups that a server gives its workers. */
+static int groups_take(uid_t uid, gid_t gid)
+{
+    const struct passwd *user = getpwuid(uid);
+
+    return user ? initgroups(user->pw_name, gid) : setgroups(0, NULL);
+}
+
 static afpa_status_t become_owner(int fd, const char *path, afpa_error_t *error)
 {
     struct stat st;
@@ -481,7 +518,7 @@ static afpa_status_t become_owner(int fd, const char *path, afpa_error_t *error)
         return fail(error, AFPA_INVALID, "%s: %s", path, strerror(errno));
     if (geteuid() != 0 || st.st_uid == 0)
         return AFPA_OK;
-    if (setgroups(0, NULL) != 0 || setresgid(st.st_gid, st.st_gid, st.st_gid) != 0 || setresuid(st.st_uid, st.st_uid, st.st_uid) != 0)
+    if (groups_take(st.st_uid, st.st_gid) != 0 || setresgid(st.st_gid, st.st_gid, st.st_gid) != 0 || setresuid(st.st_uid, st.st_uid, st.st_uid) != 0)
         return fail(error, AFPA_INVALID, "%s: cannot take on the rights of its owner (user %d): %s", path, (int)st.st_uid,
                     strerror(errno));
     return AFPA_OK;
@@ -545,6 +582,8 @@ afpa_status_t afpa_zone_destroy(const char *name_or_path, bool force, afpa_error
     got = pread(fd, &magic, sizeof(magic), 0);
     living = living_owners(fd);
     close(fd);
+    if (magic == 0 && !strchr(name_or_path, '/')) /* a creation that was interrupted */
+        got = 0;
     if (got != 0 && (got != (ssize_t)sizeof(magic) || magic != AFPA_MAGIC))
         return fail(error, AFPA_INVALID, "%s: is not an AFPA segment", path);
     if (living > 0 && !force)

@@ -326,6 +326,8 @@ static ngx_int_t zone_open(ngx_cycle_t *cycle, ngx_http_afpa_zone_t *zone)
     return NGX_ERROR;
 }
 
+/* At a reload nginx has no way back from here: an error would end the master, and leave its workers to themselves.  So a zone that
+ * cannot be opened then is done without. */
 static ngx_int_t init_module(ngx_cycle_t *cycle)
 {
     ngx_http_afpa_main_conf_t *conf = ngx_http_cycle_get_module_main_conf(cycle, ngx_http_afpa_module);
@@ -341,9 +343,14 @@ static ngx_int_t init_module(ngx_cycle_t *cycle)
     cleanup->handler = zones_close;
     cleanup->data = conf;
     zones = conf->zones.elts;
-    for (ngx_uint_t i = 0; i < conf->zones.nelts; i++)
-        if (zone_open(cycle, zones[i]) != NGX_OK)
+    for (ngx_uint_t i = 0; i < conf->zones.nelts; i++) {
+        if (zone_open(cycle, zones[i]) == NGX_OK)
+            continue;
+        if (ngx_is_init_cycle(cycle->old_cycle))
             return NGX_ERROR;
+        ngx_log_error(NGX_LOG_EMERG, cycle->log, 0, "afpa_zone: reloaded without zone \"%s\": nginx serves its files by itself",
+                      zones[i]->options.name);
+    }
     return ngx_http_afpa_fastpath_init_module(cycle, conf);
 }
 
@@ -357,7 +364,7 @@ static ngx_int_t init_process(ngx_cycle_t *cycle)
         return NGX_OK;
     zones = conf->zones.elts;
     for (ngx_uint_t i = 0; i < conf->zones.nelts; i++)
-        if (afpa_cache_attach(zones[i]->zone, "nginx", &zones[i]->cache, &error) != AFPA_OK)
+        if (zones[i]->zone && afpa_cache_attach(zones[i]->zone, "nginx", &zones[i]->cache, &error) != AFPA_OK)
             ngx_log_error(NGX_LOG_ALERT, cycle->log, 0, "afpa: this worker serves without the cache: %s", error.text);
     return ngx_http_afpa_fastpath_init_process(cycle, conf);
 }

@@ -422,6 +422,50 @@ START_TEST(in_the_way)
 }
 END_TEST
 
+/* A file that somebody's path points at by mistake is neither replaced nor given away. */
+START_TEST(something_else)
+{
+    afpa_zone_options_t o = options_new();
+    char expected[300], content[9] = "";
+    afpa_error_t error;
+    afpa_zone_t *zone;
+    int fd = open(zone_path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+
+    ck_assert_int_eq(write(fd, "precious", 8), 8);
+    o.path = zone_path;
+    snprintf(expected, sizeof(expected), "zone \"%s\": %s is not an AFPA segment: name another path, or remove it", zone_name, zone_path);
+    ck_assert_int_eq(afpa_zone_check(&o, &error), AFPA_INVALID);
+    ck_assert_str_eq(error.text, expected);
+    ck_assert_int_eq(afpa_zone_open(&o, &zone, &error), AFPA_INVALID);
+    ck_assert_str_eq(error.text, expected);
+    ck_assert_int_eq(pread(fd, content, 8, 0), 8);
+    ck_assert_str_eq(content, "precious");
+    close(fd);
+    unlink(zone_path);
+}
+END_TEST
+
+/* A creation that was killed leaves a file without a beginning; it can be removed by its name, and is replaced. */
+START_TEST(half_made)
+{
+    afpa_zone_options_t o = options_new();
+    afpa_error_t error;
+    afpa_zone_t *zone;
+
+    for (unsigned i = 0; i < 2; i++) {
+        int fd = open(zone_path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+
+        ck_assert_int_eq(ftruncate(fd, 4 << 20), 0);
+        close(fd);
+        if (i == 0)
+            ck_assert_msg(afpa_zone_destroy(zone_name, false, &error) == AFPA_OK, "%s", error.text);
+    }
+    zone = zone_open(&o);
+    afpa_zone_close(&zone);
+    unlink(zone_path);
+}
+END_TEST
+
 START_TEST(check_makes_nothing)
 {
     afpa_zone_options_t o = options_new();
@@ -447,22 +491,37 @@ END_TEST
 /* Servers that start at once agree on one segment. */
 static child_result_t start_up(void *arg)
 {
+    const struct timespec pause = {0, 200000000};
+    const afpa__header_shared_t *header;
     afpa_zone_t *zone;
     afpa_error_t error;
+    uint64_t id;
     bool same;
 
     CHILD_NEED(afpa_zone_open(arg, &zone, &error) == AFPA_OK);
-    same = inode_of(zone_path) == afpa__zone_segment(zone)->inode && afpa__zone_segment(zone)->header->ready;
+    header = afpa__zone_segment(zone)->header;
+    id = header->creation_id;
+    nanosleep(&pause, NULL);
+    same = inode_of(zone_path) == afpa__zone_segment(zone)->inode && header->ready && header->creation_id == id;
     afpa_zone_close(&zone);
     CHILD_NEED(same);
     return CHILD_GOOD;
 }
 
+/* With nothing there, or with an old segment of another size, which it takes a while to give back. */
 START_TEST(started_at_once)
 {
     afpa_zone_options_t o = options_new();
     pid_t pids[12];
 
+    if (_i > 0) {
+        afpa_zone_t *old;
+
+        o.size = 256 * MB;
+        old = zone_open(&o);
+        o.size = 4 * MB;
+        afpa_zone_close(&old);
+    }
     for (unsigned i = 0; i < CHECK_COUNT(pids); i++)
         pids[i] = child_start(start_up, &o);
     for (unsigned i = 0; i < CHECK_COUNT(pids); i++)
@@ -579,7 +638,9 @@ int main(void)
     add_loop(suite, "replaced", replaced, CHECK_COUNT(replaced_cases));
     add_loop(suite, "in_the_way", in_the_way, CHECK_COUNT(in_the_way_cases));
     check_add(suite, "check_makes_nothing", check_makes_nothing);
-    check_add(suite, "started_at_once", started_at_once);
+    check_add(suite, "something_else", something_else);
+    check_add(suite, "half_made", half_made);
+    add_loop(suite, "started_at_once", started_at_once, 4);
     check_add(suite, "attach", attach);
     add_loop(suite, "attach_to_something_else", attach_to_something_else, 3);
     check_add(suite, "destroy", destroy);

@@ -112,6 +112,18 @@ static bool says(const place_t *p, const char *text, const char *rest)
 
 /* ---- users ---- */
 
+/* None of the caller's, and all of them that user's own. */
+static bool groups_are(gid_t gid)
+{
+    gid_t groups[16];
+    int count = getgroups(16, groups);
+
+    for (int i = 0; i < count; i++)
+        if (groups[i] == SOMEBODY)
+            return false;
+    return count <= 1 && (count < 1 || groups[0] == gid);
+}
+
 /* Servers open as root what their workers use as somebody else; a restart finds it, and so does who only knows its name. */
 static child_result_t given_to_the_user(void *arg)
 {
@@ -133,14 +145,14 @@ static child_result_t given_to_the_user(void *arg)
     afpa_zone_close(&zone);
     CHILD_NEED(afpa_zone_attach(p->path, true, &zone, &error) == AFPA_OK);
     afpa_zone_close(&zone);
-    CHILD_NEED(geteuid() == NOBODY && getuid() == NOBODY && getegid() == NOBODY && getgroups(0, NULL) == 0);
+    CHILD_NEED(geteuid() == NOBODY && getuid() == NOBODY && getegid() == NOBODY && groups_are(NOBODY));
     CHILD_NEED(setuid(0) != 0); /* for good */
     p->options.uid = p->options.gid = (uid_t)-1;
     CHILD_NEED(try_open(p, &error) == AFPA_OK && inode_of(p) == inode);
     return CHILD_GOOD;
 }
 
-/* What root made by hand is given to the server's user, and stays warm. */
+/* What root made by hand may hold what only root can read: the server's user gets an empty one in its place. */
 static child_result_t made_by_root(void *arg)
 {
     place_t *p = arg;
@@ -152,6 +164,9 @@ static child_result_t made_by_root(void *arg)
     CHILD_NEED(try_open(p, &error) == AFPA_OK && owner_is(p, 0));
     inode = inode_of(p);
     p->options.uid = p->options.gid = NOBODY;
+    CHILD_NEED(afpa_zone_check(&p->options, &error) == AFPA_OK && inode_of(p) == inode);
+    CHILD_NEED(try_open(p, &error) == AFPA_OK && owner_is(p, NOBODY) && inode_of(p) != inode);
+    inode = inode_of(p);
     CHILD_NEED(try_open(p, &error) == AFPA_OK && owner_is(p, NOBODY) && inode_of(p) == inode);
     return CHILD_GOOD;
 }

@@ -56,6 +56,26 @@ def test_reload_during_slow_replies(pair):
     assert pair.zone.unpinned()
 
 
+def test_reload_with_a_zone_that_cannot_be_had():
+    """nginx has no way back at that point, and must not end: it goes on without the zone, and has it again when that is possible."""
+    with Pair("nginx", conf="afpa_fast_path on; afpa_access_log off;", revalidate=3600000) as pair:
+        for name, data in FILES.items():
+            pair.put(name[1:], data)
+        assert pair.admit("/3.bin")
+        pair.ours.configure(pair.zone.directive("nginx", "64m"))
+        pair.ours.reload()
+        assert pair.ours.process.poll() is None
+        assert "is in use by" in pair.ours.log() and "reloaded without zone" in pair.ours.log()
+        before = pair.zone.hits()
+        for name, data in FILES.items():
+            assert fetch(pair.ours.port, get(name)).body == data
+        assert pair.zone.hits() == before
+        pair.ours.configure()
+        pair.ours.reload()
+        assert pair.admit("/3.bin")
+        assert pair.zone.unpinned() and not pair.zone.problems()
+
+
 def test_reload_with_broken_configuration_loses_nothing(pair):
     """The server goes on with the configuration it has, and so does its cache."""
     warm_all(pair)
