@@ -48,7 +48,7 @@ libafpa_sources = \
 	libafpa/conn.c libafpa/conn_states.def \
 	libafpa/engine.c libafpa/engine.h \
 	libafpa/cache.c libafpa/cache.h \
-	libafpa/zone.c libafpa/zone.h \
+	libafpa/zone.c libafpa/zone.h libafpa/zone_attach.c \
 	libafpa/inspect.c \
 	libafpa/verify.c \
 	libafpa/executor.c \

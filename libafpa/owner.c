@@ -186,3 +186,12 @@ void afpa__owner_release(afpa__segment_t *s, int fd, uint32_t slot)
     slot_clear(s, slot);
     close(fd);
 }
+
+unsigned afpa__owners_living(int fd)
+{
+    unsigned living = 0;
+
+    for (uint32_t slot = 0; slot < AFPA_OWNERS; slot++)
+        living += afpa__owner_alive(fd, slot);
+    return living;
+}

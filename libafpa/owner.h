@@ -22,6 +22,9 @@ void afpa__owner_release(afpa__segment_t *segment, int fd, uint32_t slot);
 /* Whether the process that has the slot lives.  `fd` is any descriptor of the segment file that holds no lock on that slot. */
 bool afpa__owner_alive(int fd, uint32_t slot);
 
+/* How many slots such processes have. */
+unsigned afpa__owners_living(int fd);
+
 /* Takes a dead process's slot back.  Not by two threads of one process at once with the same fd.  false: alive, or free. */
 bool afpa__owner_reap(afpa__segment_t *segment, int fd, uint32_t slot);
 

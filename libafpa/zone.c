@@ -13,9 +13,7 @@
 #include <ctype.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <grp.h>
 #include <linux/magic.h>
-#include <pwd.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -35,12 +33,6 @@
 
 #define REPLACE_TRIES 10u
 
-struct afpa_zone {
-    afpa__segment_t segment;
-    char name[AFPA_ZONE_NAME_MAX + 1];
-    char path[AFPA_PATH_MAX];
-};
-
 /* A segment file in the making or under judgement. */
 typedef struct candidate {
     const afpa_zone_options_t *options;
@@ -52,10 +44,7 @@ typedef struct candidate {
     bool to_be_given; /* … but one of them does not yet */
 } candidate_t;
 
-static afpa_status_t fail(afpa_error_t *error, afpa_status_t status, const char *format, ...)
-    __attribute__((format(printf, 3, 4)));
-
-static afpa_status_t fail(afpa_error_t *error, afpa_status_t status, const char *format, ...)
+afpa_status_t afpa__fail(afpa_error_t *error, afpa_status_t status, const char *format, ...)
 {
     va_list args;
 
@@ -93,18 +82,18 @@ afpa_status_t afpa_zone_options_parse(afpa_zone_options_t *options, const char *
 
     if (strncmp(text, "path=", 5) == 0) {
         if (text[5] != '/')
-            return fail(error, AFPA_INVALID, "\"%s\": the path of a zone must be absolute", text);
+            return afpa__fail(error, AFPA_INVALID, "\"%s\": the path of a zone must be absolute", text);
         options->path = text + 5;
     } else if (strncmp(text, "chunk=", 6) == 0) {
         if (afpa_parse_size(text + 6, strlen(text + 6), &bytes) != AFPA_OK || bytes < 65536 || bytes > 1048576 ||
             (bytes & (bytes - 1)))
-            return fail(error, AFPA_INVALID, "\"%s\": the chunk size must be a power of two from 64k to 1m", text);
+            return afpa__fail(error, AFPA_INVALID, "\"%s\": the chunk size must be a power of two from 64k to 1m", text);
         options->chunk_size = (uint32_t)bytes;
     } else if (strncmp(text, "mlock=", 6) == 0) {
         if (!parse_mlock(options, text + 6))
-            return fail(error, AFPA_INVALID, "\"%s\": mlock is one of try, require, off", text);
+            return afpa__fail(error, AFPA_INVALID, "\"%s\": mlock is one of try, require, off", text);
     } else {
-        return fail(error, AFPA_INVALID, "unknown parameter \"%s\" (path=FILE, chunk=SIZE and mlock=try|require|off are known)", text);
+        return afpa__fail(error, AFPA_INVALID, "unknown parameter \"%s\" (path=FILE, chunk=SIZE and mlock=try|require|off are known)", text);
     }
     return AFPA_OK;
 }
@@ -166,14 +155,14 @@ static afpa_status_t options_check(const afpa_zone_options_t *o, candidate_t *c,
     uint32_t chunk = o->chunk_size ? o->chunk_size : (uint32_t)afpa_option_default(AFPA_OPTION_CHUNK);
 
     if (!name_valid(name))
-        return fail(error, AFPA_INVALID, "zone \"%s\": a name has 1 to %d letters, digits, '-', '_' or '.'", name, AFPA_ZONE_NAME_MAX);
+        return afpa__fail(error, AFPA_INVALID, "zone \"%s\": a name has 1 to %d letters, digits, '-', '_' or '.'", name, AFPA_ZONE_NAME_MAX);
     if (o->path && o->path[0] != '/')
-        return fail(error, AFPA_INVALID, "zone \"%s\": the path \"%s\" must be absolute", name, o->path);
+        return afpa__fail(error, AFPA_INVALID, "zone \"%s\": the path \"%s\" must be absolute", name, o->path);
     if (o->path && strlen(o->path) >= room)
-        return fail(error, AFPA_INVALID, "zone \"%s\": the path is too long", name);
+        return afpa__fail(error, AFPA_INVALID, "zone \"%s\": the path is too long", name);
     options_path(o, path, room);
     if (!afpa__layout_compute(&c->wanted, o->size, chunk))
-        return fail(error, AFPA_INVALID, "zone \"%s\": size %llu with chunks of %u is out of range (at least %d bytes and 4 chunks)",
+        return afpa__fail(error, AFPA_INVALID, "zone \"%s\": size %llu with chunks of %u is out of range (at least %d bytes and 4 chunks)",
                     name, (unsigned long long)o->size, chunk, AFPA_ZONE_SIZE_MIN);
     c->options = o;
     c->path = path;
@@ -191,23 +180,14 @@ static afpa_status_t folder_check(const candidate_t *c, afpa_error_t *error)
 
     folder_of(c->path, folder, sizeof(folder));
     if (statfs(folder, &fs) != 0)
-        return fail(error, AFPA_INVALID, "zone \"%s\": %s: %s", c->options->name, folder, strerror(errno));
+        return afpa__fail(error, AFPA_INVALID, "zone \"%s\": %s: %s", c->options->name, folder, strerror(errno));
     if (fs.f_type != TMPFS_MAGIC)
-        return fail(error, AFPA_INVALID, "zone \"%s\": %s is not on tmpfs (a segment on a disk file system would wait for the disk); use a path under %s",
+        return afpa__fail(error, AFPA_INVALID, "zone \"%s\": %s is not on tmpfs (a segment on a disk file system would wait for the disk); use a path under %s",
                     c->options->name, c->path, AFPA_ZONE_DIR);
     return AFPA_OK;
 }
 
 /* ---- owners ---- */
-
-static unsigned living_owners(int fd)
-{
-    unsigned living = 0;
-
-    for (uint32_t slot = 0; slot < AFPA_OWNERS; slot++)
-        living += afpa__owner_alive(fd, slot);
-    return living;
-}
 
 /* Nobody else may be able to write the file, or could have planted it.  AFPA_NOT_FOUND: somebody could, and has it open perhaps, or
  * what is in it was read with the rights of another user, root's say: it is to be replaced. */
@@ -216,16 +196,16 @@ static afpa_status_t rights_judge(candidate_t *c, afpa_error_t *error)
     struct stat st;
 
     if (fstat(c->fd, &st) != 0 || !S_ISREG(st.st_mode))
-        return fail(error, AFPA_INVALID, "zone \"%s\": %s is not a regular file", c->options->name, c->path);
+        return afpa__fail(error, AFPA_INVALID, "zone \"%s\": %s is not a regular file", c->options->name, c->path);
     c->to_be_given = c->options->gid != (gid_t)-1 && st.st_gid != c->options->gid;
     if (st.st_mode & (S_IWGRP | S_IWOTH))
-        return fail(error, AFPA_INVALID, "zone \"%s\": %s may be written by others (mode %03o); remove it", c->options->name, c->path,
+        return afpa__fail(error, AFPA_INVALID, "zone \"%s\": %s may be written by others (mode %03o); remove it", c->options->name, c->path,
                     st.st_mode & 0777);
     if (st.st_uid == c->user)
         return AFPA_OK;
     c->to_be_given = st.st_uid == 0 || st.st_uid == geteuid();
-    if (living_owners(c->fd) > 0 || (!c->to_be_given && geteuid() != 0))
-        return fail(error, AFPA_INVALID, "zone \"%s\": %s belongs to user %d, but the processes of this server run as user %d",
+    if (afpa__owners_living(c->fd) > 0 || (!c->to_be_given && geteuid() != 0))
+        return afpa__fail(error, AFPA_INVALID, "zone \"%s\": %s belongs to user %d, but the processes of this server run as user %d",
                     c->options->name, c->path, (int)st.st_uid, (int)c->user);
     if (c->to_be_given && st.st_size == 0)
         return AFPA_OK;
@@ -239,7 +219,7 @@ static afpa_status_t rights_check(candidate_t *c, afpa_error_t *error)
 
     if (status != AFPA_OK || !c->to_be_given || fchown(c->fd, c->user, c->options->gid) == 0)
         return status;
-    status = fail(error, AFPA_INVALID, "zone \"%s\": %s: cannot be given to user %d%s: %s", c->options->name, c->path, (int)c->user,
+    status = afpa__fail(error, AFPA_INVALID, "zone \"%s\": %s: cannot be given to user %d%s: %s", c->options->name, c->path, (int)c->user,
                   c->options->gid == (gid_t)-1 ? "" : " with that group", strerror(errno));
     if (lseek(c->fd, 0, SEEK_END) == 0)
         unlink(c->path); /* nobody has written it yet */
@@ -257,7 +237,7 @@ static afpa_status_t reserve(const candidate_t *c, afpa_error_t *error)
         errno = ENOSPC;
     else if (ftruncate(c->fd, (off_t)c->wanted.file_size) == 0 && fallocate(c->fd, 0, 0, (off_t)c->wanted.ledger_at) == 0)
         return AFPA_OK;
-    return fail(error, AFPA_INVALID, "zone \"%s\": %s: tmpfs cannot reserve %llu bytes: %s", c->options->name, c->path,
+    return afpa__fail(error, AFPA_INVALID, "zone \"%s\": %s: tmpfs cannot reserve %llu bytes: %s", c->options->name, c->path,
                 (unsigned long long)c->wanted.ledger_at, strerror(errno));
 }
 
@@ -288,19 +268,19 @@ static afpa_status_t adopt(candidate_t *c, afpa_zone_t *zone, afpa_error_t *erro
     if (afpa__segment_examine(c->fd, c->path, &c->found, error) != AFPA_OK)
         return AFPA_NOT_FOUND;
     if (c->found.size != c->wanted.size || c->found.chunk_size != c->wanted.chunk_size) {
-        unsigned living = living_owners(c->fd);
+        unsigned living = afpa__owners_living(c->fd);
 
         snprintf(error->text, sizeof(error->text), "%s: has size %llu and chunk %u, not %llu and %u", c->path,
                  (unsigned long long)c->found.size, c->found.chunk_size, (unsigned long long)c->wanted.size, c->wanted.chunk_size);
         if (living == 0)
             return AFPA_NOT_FOUND;
-        return fail(error, AFPA_IN_USE, "zone \"%s\": %s is in use by %u processes with size %llu and chunk %u, not %llu and %u; stop them to change it",
+        return afpa__fail(error, AFPA_IN_USE, "zone \"%s\": %s is in use by %u processes with size %llu and chunk %u, not %llu and %u; stop them to change it",
                     c->options->name, c->path, living, (unsigned long long)c->found.size, c->found.chunk_size,
                     (unsigned long long)c->wanted.size, c->wanted.chunk_size);
     }
     if (afpa__segment_map(segment, &c->found, c->fd, c->path, error) != AFPA_OK)
         return AFPA_NOT_FOUND;
-    if (living_owners(c->fd) > 0 || afpa_inspect_verify(zone, count_problem, (void *)(uintptr_t)c->options->name) == 0)
+    if (afpa__owners_living(c->fd) > 0 || afpa_inspect_verify(zone, count_problem, (void *)(uintptr_t)c->options->name) == 0)
         return AFPA_OK;
     afpa__segment_unmap(segment);
     snprintf(error->text, sizeof(error->text), "%s: is inconsistent", c->path);
@@ -326,16 +306,16 @@ static afpa_status_t file_open(candidate_t *c, afpa_error_t *error)
         if (c->fd < 0 && errno == EEXIST) /* somebody was quicker */
             continue;
         if (c->fd < 0)
-            return fail(error, AFPA_INVALID, "zone \"%s\": %s: %s", c->options->name, c->path, strerror(errno));
+            return afpa__fail(error, AFPA_INVALID, "zone \"%s\": %s: %s", c->options->name, c->path, strerror(errno));
         if (!afpa__owner_lock_creation(c->fd) || fstat(c->fd, &st) != 0) {
-            fail(error, AFPA_INVALID, "zone \"%s\": %s: cannot be locked: %s", c->options->name, c->path, strerror(errno));
+            afpa__fail(error, AFPA_INVALID, "zone \"%s\": %s: cannot be locked: %s", c->options->name, c->path, strerror(errno));
             break;
         }
         if (lstat(c->path, &now) == 0 && now.st_ino == st.st_ino && now.st_dev == st.st_dev)
             return AFPA_OK;
         close(c->fd);
         c->fd = -1;
-        fail(error, AFPA_IN_USE, "zone \"%s\": %s is being replaced over and over", c->options->name, c->path);
+        afpa__fail(error, AFPA_IN_USE, "zone \"%s\": %s is being replaced over and over", c->options->name, c->path);
     }
     if (c->fd >= 0)
         close(c->fd);
@@ -350,7 +330,7 @@ static afpa_status_t content_check(const candidate_t *c, afpa_error_t *error)
 
     if (!c->options->path || pread(c->fd, &magic, sizeof(magic), 0) <= 0 || magic == AFPA_MAGIC || magic == 0)
         return AFPA_OK;
-    return fail(error, AFPA_INVALID, "zone \"%s\": %s is not an AFPA segment: name another path, or remove it", c->options->name,
+    return afpa__fail(error, AFPA_INVALID, "zone \"%s\": %s is not an AFPA segment: name another path, or remove it", c->options->name,
                 c->path);
 }
 
@@ -382,7 +362,7 @@ static afpa_status_t settle(candidate_t *c, afpa_zone_t *zone, afpa_error_t *err
         if (status != AFPA_OK)
             return status;
     }
-    return fail(error, AFPA_IN_USE, "zone \"%s\": %s is being replaced over and over", c->options->name, c->path);
+    return afpa__fail(error, AFPA_IN_USE, "zone \"%s\": %s is being replaced over and over", c->options->name, c->path);
 }
 
 /* ---- memory lock ---- */
@@ -415,9 +395,9 @@ static afpa_status_t lock_memory(const candidate_t *c, afpa__segment_t *s, afpa_
     }
     saved = errno;
     if (c->options->mlock == AFPA_MLOCK_REQUIRE)
-        return fail(error, AFPA_INVALID, "zone \"%s\": mlock=require: cannot lock %llu bytes in memory: %s (limit: ulimit -l, LimitMEMLOCK=)",
+        return afpa__fail(error, AFPA_INVALID, "zone \"%s\": mlock=require: cannot lock %llu bytes in memory: %s (limit: ulimit -l, LimitMEMLOCK=)",
                     c->options->name, (unsigned long long)s->layout.data_length, strerror(saved));
-    if (living_owners(c->fd) == 0) /* else it was locked by those who use it, or not, as the header says */
+    if (afpa__owners_living(c->fd) == 0) /* else it was locked by those who use it, or not, as the header says */
         atomic_store(&s->header->pinned, 0);
     afpa__log(AFPA_LOG_WARN, "zone \"%s\": cannot lock %llu bytes in memory: %s; the cache works, but may be swapped out (limit: ulimit -l, LimitMEMLOCK=)",
               c->options->name, (unsigned long long)s->layout.data_length, strerror(saved));
@@ -434,7 +414,7 @@ afpa_status_t afpa_zone_open(const afpa_zone_options_t *options, afpa_zone_t **o
 
     *out = NULL;
     if (!zone)
-        return fail(error, AFPA_NO_SPACE, "zone \"%s\": out of memory", options->name ? options->name : "");
+        return afpa__fail(error, AFPA_NO_SPACE, "zone \"%s\": out of memory", options->name ? options->name : "");
     status = options_check(options, &c, zone->path, sizeof(zone->path), error);
     if (status == AFPA_OK)
         status = folder_check(&c, error);
@@ -480,79 +460,18 @@ afpa_status_t afpa_zone_check(const afpa_zone_options_t *options, afpa_error_t *
             return AFPA_OK;
     }
     if (c.fd < 0)
-        return fail(error, AFPA_INVALID, "zone \"%s\": %s: %s", options->name, path, strerror(errno));
+        return afpa__fail(error, AFPA_INVALID, "zone \"%s\": %s: %s", options->name, path, strerror(errno));
     status = content_check(&c, error);
     if (status == AFPA_OK)
         status = rights_judge(&c, error);
     if (status == AFPA_NOT_FOUND)
         status = AFPA_OK; /* would be replaced, as one of another size that nobody uses */
-    else if (status == AFPA_OK && afpa__segment_examine(c.fd, path, &c.found, &ignored) == AFPA_OK && living_owners(c.fd) > 0 &&
+    else if (status == AFPA_OK && afpa__segment_examine(c.fd, path, &c.found, &ignored) == AFPA_OK && afpa__owners_living(c.fd) > 0 &&
              (c.found.size != c.wanted.size || c.found.chunk_size != c.wanted.chunk_size))
-        status = fail(error, AFPA_IN_USE, "zone \"%s\": %s is in use with size %llu and chunk %u; stop its servers to change it",
+        status = afpa__fail(error, AFPA_IN_USE, "zone \"%s\": %s is in use with size %llu and chunk %u; stop its servers to change it",
                       options->name, path, (unsigned long long)c.found.size, c.found.chunk_size);
     close(c.fd);
     return status;
-}
-
-static void path_of(const char *name_or_path, char *path, size_t room)
-{
-    if (strchr(name_or_path, '/'))
-        snprintf(path, room, "%s", name_or_path);
-    else
-        snprintf(path, room, "%s/%s%s", AFPA_ZONE_DIR, AFPA_ZONE_PREFIX, name_or_path);
-}
-
-/* The groups that a server gives its workers. */
-static int groups_take(uid_t uid, gid_t gid)
-{
-    const struct passwd *user = getpwuid(uid);
-
-    return user ? initgroups(user->pw_name, gid) : setgroups(0, NULL);
-}
-
-static afpa_status_t become_owner(int fd, const char *path, afpa_error_t *error)
-{
-    struct stat st;
-
-    if (fstat(fd, &st) != 0)
-        return fail(error, AFPA_INVALID, "%s: %s", path, strerror(errno));
-    if (geteuid() != 0 || st.st_uid == 0)
-        return AFPA_OK;
-    if (groups_take(st.st_uid, st.st_gid) != 0 || setresgid(st.st_gid, st.st_gid, st.st_gid) != 0 || setresuid(st.st_uid, st.st_uid, st.st_uid) != 0)
-        return fail(error, AFPA_INVALID, "%s: cannot take on the rights of its owner (user %d): %s", path, (int)st.st_uid,
-                    strerror(errno));
-    return AFPA_OK;
-}
-
-afpa_status_t afpa_zone_attach(const char *name_or_path, bool drop_rights, afpa_zone_t **out, afpa_error_t *error)
-{
-    afpa_zone_t *zone = calloc(1, sizeof(*zone));
-    afpa_status_t status = AFPA_OK;
-    afpa__layout_t layout;
-    int fd;
-
-    *out = NULL;
-    if (!zone)
-        return fail(error, AFPA_NO_SPACE, "%s: out of memory", name_or_path);
-    path_of(name_or_path, zone->path, sizeof(zone->path));
-    fd = open(zone->path, O_RDWR | O_NOFOLLOW | O_CLOEXEC | O_NONBLOCK);
-    if (fd < 0)
-        status = fail(error, errno == ENOENT ? AFPA_NOT_FOUND : AFPA_INVALID, "%s: %s", zone->path, strerror(errno));
-    if (status == AFPA_OK && drop_rights)
-        status = become_owner(fd, zone->path, error);
-    if (status == AFPA_OK)
-        status = afpa__segment_examine(fd, zone->path, &layout, error);
-    if (status == AFPA_OK)
-        status = afpa__segment_map(&zone->segment, &layout, fd, zone->path, error);
-    if (status != AFPA_OK) {
-        if (fd >= 0)
-            close(fd);
-        free(zone);
-        return status;
-    }
-    snprintf(zone->name, sizeof(zone->name), "%.*s", AFPA_ZONE_NAME_MAX, zone->segment.header->name);
-    *out = zone;
-    return AFPA_OK;
 }
 
 void afpa_zone_close(afpa_zone_t **zone)
@@ -565,32 +484,6 @@ void afpa_zone_close(afpa_zone_t **zone)
     afpa__segment_unmap(&z->segment);
     close(z->segment.fd);
     free(z);
-}
-
-afpa_status_t afpa_zone_destroy(const char *name_or_path, bool force, afpa_error_t *error)
-{
-    char path[AFPA_PATH_MAX];
-    uint64_t magic = 0;
-    unsigned living;
-    ssize_t got;
-    int fd;
-
-    path_of(name_or_path, path, sizeof(path));
-    fd = open(path, O_RDWR | O_NOFOLLOW | O_CLOEXEC | O_NONBLOCK);
-    if (fd < 0)
-        return fail(error, errno == ENOENT ? AFPA_NOT_FOUND : AFPA_INVALID, "%s: %s", path, strerror(errno));
-    got = pread(fd, &magic, sizeof(magic), 0);
-    living = living_owners(fd);
-    close(fd);
-    if (magic == 0 && !strchr(name_or_path, '/')) /* a creation that was interrupted */
-        got = 0;
-    if (got != 0 && (got != (ssize_t)sizeof(magic) || magic != AFPA_MAGIC))
-        return fail(error, AFPA_INVALID, "%s: is not an AFPA segment", path);
-    if (living > 0 && !force)
-        return fail(error, AFPA_IN_USE, "%s: is in use by %u processes", path, living);
-    if (unlink(path) != 0)
-        return fail(error, AFPA_INVALID, "%s: %s", path, strerror(errno));
-    return AFPA_OK;
 }
 
 const char *afpa_zone_name(const afpa_zone_t *zone)

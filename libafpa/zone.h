@@ -9,6 +9,15 @@
 
 #include "segment.h"
 
+struct afpa_zone {
+    afpa__segment_t segment;
+    char name[AFPA_ZONE_NAME_MAX + 1];
+    char path[AFPA_PATH_MAX];
+};
+
 afpa__segment_t *afpa__zone_segment(afpa_zone_t *zone);
+
+/* Sets the text, and returns the status. */
+afpa_status_t afpa__fail(afpa_error_t *error, afpa_status_t status, const char *format, ...) __attribute__((format(printf, 3, 4)));
 
 #endif

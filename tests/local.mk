@@ -7,6 +7,7 @@ suites = \
 	tests/check_capture \
 	tests/check_chunk \
 	tests/check_chunk_slots \
+	tests/check_chunk_whole \
 	tests/check_clock \
 	tests/check_completion \
 	tests/check_conn \
@@ -47,6 +48,7 @@ suites = \
 	tests/check_verify_damage \
 	tests/check_walk \
 	tests/check_zone \
+	tests/check_zone_attach \
 	tests/check_zone_rights
 
 fixture = tests/fixture.c tests/fixture.h tests/check_main.h
@@ -58,6 +60,7 @@ tests_check_cache_no_evict_SOURCES = tests/check_cache_no_evict.c tests/child.h 
 tests_check_capture_SOURCES = tests/check_capture.c tests/check_main.h
 tests_check_chunk_SOURCES = tests/check_chunk.c tests/child.h $(fixture)
 tests_check_chunk_slots_SOURCES = tests/check_chunk_slots.c $(fixture)
+tests_check_chunk_whole_SOURCES = tests/check_chunk_whole.c $(fixture)
 tests_check_clock_SOURCES = tests/check_clock.c tests/child.h $(fixture)
 tests_check_completion_SOURCES = tests/check_completion.c $(fakes)
 rig = tests/conn_rig.c tests/conn_rig.h tests/fake_provider.c tests/fake_provider.h $(fixture)
@@ -106,6 +109,7 @@ tests_check_verify_SOURCES = tests/check_verify.c tests/verify_state.h $(fixture
 tests_check_verify_damage_SOURCES = tests/check_verify_damage.c tests/verify_state.h $(fixture)
 tests_check_walk_SOURCES = tests/check_walk.c $(fixture)
 tests_check_zone_SOURCES = tests/check_zone.c tests/child.h $(fixture)
+tests_check_zone_attach_SOURCES = tests/check_zone_attach.c tests/child.h $(fixture)
 tests_check_zone_rights_SOURCES = tests/check_zone_rights.c tests/child.h $(fixture)
 
 # -iquote, not -I: <assert.h> has to remain the system's.
