@@ -108,8 +108,8 @@ tests_check_status_SOURCES = tests/check_status.c $(fixture)
 tests_check_verify_SOURCES = tests/check_verify.c tests/verify_state.h $(fixture)
 tests_check_verify_damage_SOURCES = tests/check_verify_damage.c tests/verify_state.h $(fixture)
 tests_check_walk_SOURCES = tests/check_walk.c $(fixture)
-tests_check_zone_SOURCES = tests/check_zone.c tests/child.h $(fixture)
-tests_check_zone_attach_SOURCES = tests/check_zone_attach.c tests/child.h $(fixture)
+tests_check_zone_SOURCES = tests/check_zone.c tests/zone_state.h tests/child.h $(fixture)
+tests_check_zone_attach_SOURCES = tests/check_zone_attach.c tests/zone_state.h $(fixture)
 tests_check_zone_rights_SOURCES = tests/check_zone_rights.c tests/child.h $(fixture)
 
 # -iquote, not -I: <assert.h> has to remain the system's.
