@@ -128,7 +128,6 @@ static afpa_status_t miss(afpa_cache_t *cache, uint64_t hash, uint32_t revalidat
 
 afpa_status_t afpa_cache_lookup(afpa_cache_t *cache, const char *path, size_t len, uint32_t revalidate_ms, afpa_ref_t *ref)
 {
-    afpa__object_shared_t *o;
     afpa_status_t status;
     uint64_t hash;
 
@@ -140,13 +139,11 @@ afpa_status_t afpa_cache_lookup(afpa_cache_t *cache, const char *path, size_t le
         return miss(cache, hash, revalidate_ms, ref);
     ref->cache = cache;
     ref->no_evict = false;
-    o = &cache->segment->objects[ref->object];
-    status = afpa__fresh_judge(o, revalidate_ms);
-    if (status == AFPA_STALE) {
+    status = afpa__fresh_lookup(cache, ref->object, revalidate_ms, &ref->checked);
+    if (status == AFPA_STALE)
         afpa_cache_release(ref);
-        return status;
-    }
-    afpa__object_used(o);
+    else
+        afpa__object_used(&cache->segment->objects[ref->object]);
     return status;
 }
 
@@ -284,18 +281,19 @@ static bool admit(afpa_cache_t *cache, const afpa_policy_t *policy, uint64_t has
 }
 
 /* Makes and holds an object for a file just opened. */
-static afpa_status_t object_for(afpa_cache_t *cache, uint64_t hash, const char *path, size_t len, const afpa_identity_t *identity,
+static afpa_status_t object_for(afpa_cache_t *cache, uint64_t hash, const char *path, size_t len, const afpa__file_t *file,
                                 bool no_evict, uint32_t *object, afpa_counter_t *why)
 {
     afpa__evict_t what = no_evict ? AFPA__EVICT_NOTHING : AFPA__EVICT_OBJECTS;
     uint64_t now = afpa__now_ms();
-    uint32_t made = afpa__object_make(cache->segment, cache->ledger.slot, hash, path, len, identity, what);
+    uint32_t made = afpa__object_make(cache->segment, cache->ledger.slot, hash, path, len, &file->identity, what);
 
     *why = AFPA_DECLINE_NO_SPACE;
     if (made == AFPA_NONE)
         return AFPA_DECLINED;
     atomic_store(&cache->segment->objects[made].last_check, now);
     atomic_store(&cache->segment->objects[made].check_claim, (uint32_t)now);
+    cache->segment->objects[made].local = afpa__file_is_local(file);
     *object = publish_or_join(cache, hash, path, len, made);
     return *object == AFPA_NONE ? AFPA_DECLINED : AFPA_OK;
 }
@@ -335,8 +333,7 @@ static afpa_status_t open_live(afpa_cache_t *cache, uint32_t object, const char 
 {
     afpa__segment_t *s = cache->segment;
     afpa_status_t status = afpa__fresh_judge(&s->objects[object], policy->revalidate_ms);
-    afpa_identity_t identity;
-    int fd;
+    afpa__file_t file;
 
     if (status != AFPA_OK && afpa__fresh_check(cache, object, path) != AFPA_OK) {
         afpa__pin_drop(&cache->ledger, object);
@@ -344,35 +341,34 @@ static afpa_status_t open_live(afpa_cache_t *cache, uint32_t object, const char 
     }
     if (afpa__word_state(atomic_load(&s->entries[object].word)) == AFPA__PINNED)
         return AFPA_OK;
-    status = afpa__file_open(path, &fd, &identity, why);
-    if (status != AFPA_OK || !afpa__identity_same(&identity, &s->objects[object].identity)) {
+    status = afpa__file_open(path, &file, why);
+    if (status != AFPA_OK || !afpa__identity_same(&file.identity, &s->objects[object].identity)) {
         if (status == AFPA_OK)
-            close(fd);
+            close(file.fd);
         afpa__fresh_retire(cache, object);
         afpa__pin_drop(&cache->ledger, object);
         return status == AFPA_OK ? AFPA_CHANGED : status;
     }
-    status = first_fill(cache, object, fd, policy->no_evict, why);
-    close(fd);
+    status = first_fill(cache, object, file.fd, policy->no_evict, why);
+    close(file.fd);
     return status;
 }
 
 static afpa_status_t open_new(afpa_cache_t *cache, uint64_t hash, const char *path, size_t len, const afpa_policy_t *policy,
                               uint32_t *object, afpa_counter_t *why)
 {
-    afpa_identity_t identity;
     afpa_status_t status;
-    int fd;
+    afpa__file_t file;
 
-    status = afpa__file_open(path, &fd, &identity, why);
+    status = afpa__file_open(path, &file, why);
     if (status != AFPA_OK)
         return status;
     status = AFPA_DECLINED;
-    if (admit(cache, policy, hash, &identity, why))
-        status = object_for(cache, hash, path, len, &identity, policy->no_evict, object, why);
+    if (admit(cache, policy, hash, &file.identity, why))
+        status = object_for(cache, hash, path, len, &file, policy->no_evict, object, why);
     if (status == AFPA_OK)
-        status = first_fill(cache, *object, fd, policy->no_evict, why);
-    close(fd);
+        status = first_fill(cache, *object, file.fd, policy->no_evict, why);
+    close(file.fd);
     return status;
 }
 
@@ -420,16 +416,17 @@ static afpa_status_t reopen(const afpa_ref_t *ref, int *fd)
     const afpa__object_shared_t *o = object_of(ref);
     const char *key = afpa__object_key(ref->cache->segment, o);
     char name[AFPA_PATH_MAX];
-    afpa_identity_t identity;
     afpa_counter_t why = AFPA_DECLINE_IO_ERROR;
+    afpa__file_t file;
 
     afpa__assert(key && o->key_length < sizeof(name));
     memcpy(name, key, o->key_length);
     name[o->key_length] = 0;
-    if (afpa__file_open(name, fd, &identity, &why) == AFPA_OK) {
-        if (afpa__identity_same(&identity, &o->identity))
+    if (afpa__file_open(name, &file, &why) == AFPA_OK) {
+        *fd = file.fd;
+        if (afpa__identity_same(&file.identity, &o->identity))
             return AFPA_OK;
-        close(*fd);
+        close(file.fd);
         why = AFPA_DECLINE_CHANGED;
     }
     afpa__fresh_retire(ref->cache, ref->object);

@@ -13,8 +13,10 @@
 #include <fcntl.h>
 #include <limits.h>
 #include <linux/futex.h>
+#include <linux/magic.h>
 #include <string.h>
 #include <sys/syscall.h>
+#include <sys/vfs.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -79,23 +81,37 @@ static afpa_counter_t decline_of(int error)
     }
 }
 
-afpa_status_t afpa__file_open(const char *path, int *fd, afpa_identity_t *identity, afpa_counter_t *why)
+afpa_status_t afpa__file_open(const char *path, afpa__file_t *file, afpa_counter_t *why)
 {
     struct stat st;
 
-    *fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
-    if (*fd < 0) {
+    file->fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
+    if (file->fd < 0) {
         *why = decline_of(errno);
         return AFPA_DECLINED;
     }
-    if (fstat(*fd, &st) == 0 && S_ISREG(st.st_mode)) {
-        afpa__identity_of(&st, identity);
-        settle(identity);
+    if (fstat(file->fd, &st) == 0 && S_ISREG(st.st_mode)) {
+        afpa__identity_of(&st, &file->identity);
+        settle(&file->identity);
         return AFPA_OK;
     }
     *why = AFPA_DECLINE_NOT_REGULAR;
-    close(*fd);
+    close(file->fd);
     return AFPA_DECLINED;
+}
+
+bool afpa__file_is_local(const afpa__file_t *file)
+{
+    static const unsigned kinds[] = {EXT4_SUPER_MAGIC, XFS_SUPER_MAGIC, BTRFS_SUPER_MAGIC,
+                                     F2FS_SUPER_MAGIC, TMPFS_MAGIC,     OVERLAYFS_SUPER_MAGIC};
+    struct statfs fs;
+
+    if (fstatfs(file->fd, &fs) != 0)
+        return false;
+    for (size_t i = 0; i < sizeof(kinds) / sizeof(kinds[0]); i++)
+        if ((unsigned)fs.f_type == kinds[i])
+            return true;
+    return false;
 }
 
 /* ---- waiting ---- */

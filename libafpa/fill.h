@@ -17,8 +17,16 @@
 void afpa__identity_of(const struct stat *st, afpa_identity_t *identity);
 bool afpa__identity_same(const afpa_identity_t *a, const afpa_identity_t *b);
 
+typedef struct afpa__file {
+    int fd; /* who opened it closes it */
+    afpa_identity_t identity;
+} afpa__file_t;
+
 /* Opens a regular file for reading.  AFPA_OK, or AFPA_DECLINED with *why. */
-afpa_status_t afpa__file_open(const char *path, int *fd, afpa_identity_t *identity, afpa_counter_t *why);
+afpa_status_t afpa__file_open(const char *path, afpa__file_t *file, afpa_counter_t *why);
+
+/* Whether it is on a file system of this machine, of a kind that has what fstat() tells of an open file in memory. */
+bool afpa__file_is_local(const afpa__file_t *file);
 
 /* Makes sure entry `index` of a held object was PINNED at some moment during the call; reads it from fd if need be, or waits for
  * who reads it.  Statuses as afpa_cache_fill(). */

@@ -2,15 +2,26 @@
  *
  * Stage 4 of 7, freshness: nothing is served whose last check is older than the `revalidate` of the place where it is served.
  *
- * Up to half of that an object is simply served.  From then on it is served, and one look-up per half period is told to queue a
- * check, so that an object in use never gets older.  One that did is only served after a check.
- * A check is a stat() of the path, so it sees a replaced file, a re-pointed link, a renamed folder, a changed mode.
+ * Up to half of that an object is simply served.  From then on one look-up per half period has it checked, so that an object in
+ * use never gets older.  One that did is only served after a check.
+ * A check is a stat() of the path, so it sees a replaced file, a re-pointed link, a renamed folder, a changed mode.  It may wait
+ * for a disk, so it is a worker's.  Most need not wait, and are made at once, by the look-up: the kernel opens a path on the
+ * condition that all of the way is in its memory (RESOLVE_CACHED), and then so is what fstat() tells, unless the file system asks
+ * another machine or process for that.  With many files each of which is asked for seldom, going to a worker for each check cost
+ * more than all else (docs/measurements.md).
  */
 #include "config.h"
 
+#include <errno.h>
+#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+#ifdef HAVE_LINUX_OPENAT2_H
+#include <linux/openat2.h>
+#endif
 
 #include "cache.h"
 #include "clock.h"
@@ -39,6 +50,59 @@ afpa_status_t afpa__fresh_judge(afpa__object_shared_t *o, uint32_t revalidate_ms
     if (age * 2 >= revalidate_ms && claim(o, (uint32_t)now, revalidate_ms / 2))
         return AFPA_CHECK_DUE;
     return AFPA_OK;
+}
+
+#ifdef RESOLVE_CACHED
+/* false: nothing is known, for whatever reason; a worker finds out. */
+static bool check_at_once(afpa_cache_t *cache, afpa__object_shared_t *o)
+{
+    static atomic_bool refused; /* by the kernel, or by a filter of system calls: it will be again */
+    struct open_how how = {.flags = O_PATH | O_CLOEXEC, .resolve = RESOLVE_CACHED};
+    const char *key = afpa__object_key(cache->segment, o);
+    uint64_t before = afpa__now_ms();
+    afpa_identity_t identity;
+    char path[AFPA_PATH_MAX];
+    struct stat st;
+    bool known;
+    int fd;
+
+    if (!o->local || !key || o->key_length >= sizeof(path) || atomic_load_explicit(&refused, memory_order_relaxed))
+        return false;
+    memcpy(path, key, o->key_length);
+    path[o->key_length] = 0;
+    fd = (int)syscall(SYS_openat2, AT_FDCWD, path, &how, sizeof(how));
+    if (fd < 0) {
+        if (errno == ENOSYS || errno == EPERM)
+            atomic_store_explicit(&refused, true, memory_order_relaxed);
+        return false;
+    }
+    known = fstat(fd, &st) == 0;
+    close(fd);
+    if (!known)
+        return false;
+    afpa__identity_of(&st, &identity);
+    if (!afpa__identity_same(&identity, &o->identity))
+        return false;
+    atomic_store_explicit(&o->last_check, before, memory_order_relaxed);
+    afpa__stats_owner_count(cache->segment, cache->ledger.slot, AFPA_COUNTER_REVALIDATIONS);
+    return true;
+}
+#else
+static bool check_at_once(afpa_cache_t *cache, afpa__object_shared_t *o)
+{
+    return false;
+}
+#endif
+
+afpa_status_t afpa__fresh_lookup(afpa_cache_t *cache, uint32_t object, uint32_t revalidate_ms, bool *checked)
+{
+    afpa__object_shared_t *o = &cache->segment->objects[object];
+    afpa_status_t status = afpa__fresh_judge(o, revalidate_ms);
+
+    bool same = status != AFPA_OK && check_at_once(cache, o);
+
+    *checked = same && status == AFPA_STALE;
+    return same ? AFPA_OK : status;
 }
 
 void afpa__fresh_retire(afpa_cache_t *cache, uint32_t object)

@@ -98,7 +98,7 @@ static afpa_status_t hold_file(afpa_cache_t *cache, afpa_response_t *response)
     response->file = (afpa_ref_t){.cache = cache, .object = b->object, .generation = b->generation};
     response->block = b;
     status = atomic_load_explicit(&file->phase, memory_order_relaxed) == AFPA__PHASE_LIVE && file->identity.size == b->size
-                 ? afpa__fresh_judge(file, b->revalidate_ms)
+                 ? afpa__fresh_lookup(cache, b->object, b->revalidate_ms, &response->file.checked)
                  : AFPA_MISS;
     if (status == AFPA_OK || status == AFPA_CHECK_DUE) {
         afpa__object_used(&s->objects[response->entry.object]);

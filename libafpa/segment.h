@@ -25,7 +25,7 @@
 #include "assert.h"
 #include "lock.h"
 
-#define AFPA_LAYOUT_VERSION 3u
+#define AFPA_LAYOUT_VERSION 4u
 #define AFPA_MAGIC UINT64_C(0x0a31617066610d89) /* line ends and a high bit in it, so that a text transfer shows */
 #define AFPA_NONE UINT32_MAX
 #define AFPA_OWNERS 256u        /* httpd's prefork has 150 processes by default, two generations overlap on reload */
@@ -98,7 +98,9 @@ typedef struct afpa__object_shared {
     uint32_t group;              /* first group of entries 1 and up */
     _Atomic uint32_t check_claim; /* ms: when a revalidation was last handed out */
     uint32_t made;               /* s, monotonic */
-    uint32_t owner;              /* slot, in phase new */
+    uint16_t owner;              /* slot, in phase new */
+    uint8_t local;               /* its file is on a file system of this machine: see fresh.c; constant from phase live on */
+    uint8_t unused;
 } afpa__object_shared_t;
 
 /* 32 bytes.  word is the pin protocol's; chunk, offset and length are constant while PINNED or DRAINING, and the filler's while

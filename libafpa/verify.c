@@ -386,18 +386,17 @@ static void compare_entry(check_t *c, const afpa_ref_t *ref, uint32_t index, int
 
 static void compare_object(check_t *c, afpa_cache_t *cache, const afpa_object_info_t *info, char *buffer)
 {
-    afpa_identity_t identity;
+    afpa__file_t file;
     afpa_counter_t why;
     afpa_ref_t ref;
-    int fd;
 
     if (afpa_cache_lookup(cache, info->path, info->path_len, UINT32_MAX, &ref) == AFPA_MISS || !ref.cache)
         return;
-    if (afpa__file_open(info->path, &fd, &identity, &why) == AFPA_OK) {
-        if (afpa__identity_same(&identity, afpa_ref_identity(&ref)))
+    if (afpa__file_open(info->path, &file, &why) == AFPA_OK) {
+        if (afpa__identity_same(&file.identity, afpa_ref_identity(&ref)))
             for (uint32_t index = 0; index < afpa_ref_entries(&ref); index++)
-                compare_entry(c, &ref, index, fd, info->path, buffer);
-        close(fd);
+                compare_entry(c, &ref, index, file.fd, info->path, buffer);
+        close(file.fd);
     }
     afpa_cache_release(&ref);
 }

@@ -94,7 +94,7 @@ static const source_t *find(request_rec *r, afpa_cache_t *cache, const afpa_poli
         afpa_cache_check(cache, r->filename, length);
     if (status == AFPA_OK || status == AFPA_CHECK_DUE) {
         if (agrees(r, afpa_ref_identity(ref)))
-            return &hit;
+            return ref->checked ? &revalidated : &hit;
         afpa_cache_release(ref);
         afpa_cache_check(cache, r->filename, length);
         status = AFPA_STALE;

@@ -217,7 +217,7 @@ static ngx_int_t look_up(ngx_http_request_t *r, ngx_http_afpa_ctx_t *ctx, ngx_ht
         afpa_cache_check_later(ctx->cache, (const char *)ctx->path.data, ctx->path.len, &ngx_http_afpa_executor);
         return answer(r, ctx, NGX_HTTP_AFPA_HIT);
     case AFPA_OK:
-        return answer(r, ctx, NGX_HTTP_AFPA_HIT);
+        return answer(r, ctx, ctx->ref.checked ? NGX_HTTP_AFPA_REVALIDATED : NGX_HTTP_AFPA_HIT);
     case AFPA_STALE:
         ctx->stale = 1;
         return open_later(r, ctx, conf);

@@ -52,6 +52,7 @@ START_TEST(statuses_of_lookup)
     afpa_cache_release(&ref);
     ck_assert_ptr_null(ref.cache);
     afpa_cache_release(&ref); /* holds nothing: legal */
+    fixture_away(&f);
     ck_assert_int_eq(lookup_named(&f, "a", 0, &ref), AFPA_STALE);
     ck_assert_ptr_null(ref.cache);
     ck_assert_uint_eq(fixture_pins(&f), 0);

@@ -156,6 +156,7 @@ START_TEST(disabled_and_stale)
 
     rig_begin(&r);
     rig_start(&r);
+    fixture_away(&r.f);
     if (_i == 0)
         afpa_zone_enable(r.f.zone, false);
     else
@@ -174,6 +175,7 @@ START_TEST(check_due)
 
     rig_begin(&r);
     rig_start(&r);
+    fixture_away(&r.f);
     fixture_clock_advance(600);
     rig_arrive(&r, GET("/small") GET("/small"));
     ck_assert_uint_eq(r.jobs.submitted, 1);
@@ -187,6 +189,25 @@ START_TEST(check_due)
     fixture_clock_advance(600);
     rig_arrive(&r, GET("/small"));
     ck_assert_uint_eq(r.told, 4);
+    rig_end(&r);
+}
+END_TEST
+
+/* Where the look-up can check the file itself, no worker and no host is needed, however old it is. */
+START_TEST(checked_at_once)
+{
+    bool can;
+    rig_t r;
+
+    rig_begin(&r);
+    can = fixture_at_once(&r.f);
+    rig_start(&r);
+    fixture_clock_advance(5000);
+    rig_arrive(&r, GET("/small") GET("/small"));
+    ck_assert_uint_eq(r.handovers, !can);
+    ck_assert_uint_eq(r.told, can ? 2 : 0);
+    ck_assert_uint_eq(r.jobs.submitted, 0);
+    ck_assert_uint_eq(fixture_counter(&r.f, AFPA_COUNTER_REVALIDATIONS), can);
     rig_end(&r);
 }
 END_TEST
@@ -349,6 +370,7 @@ int main(void)
     rig_add(suite, "handed_over", handed_over, CHECK_COUNT(foreign));
     rig_add(suite, "disabled_and_stale", disabled_and_stale, 2);
     rig_add(suite, "check_due", check_due, 1);
+    rig_add(suite, "checked_at_once", checked_at_once, 1);
     rig_add(suite, "each_split", each_split, 1);
     rig_add(suite, "random_splits", random_splits, 4);
     rig_add(suite, "bytes_read_before", bytes_read_before, 1);

@@ -98,15 +98,14 @@ static const struct {
 START_TEST(refused)
 {
     char path[FIXTURE_PATH + 16];
-    afpa_identity_t id;
     afpa_counter_t why = 0;
+    afpa__file_t file;
     fixture_t f;
-    int fd;
 
     fixture_begin(&f, ZONE);
     snprintf(path, sizeof(path), "%s%s", fixture_path(&f, "x"), refusals[_i].below);
     refusals[_i].make(fixture_path(&f, "x"));
-    ck_assert_int_eq(afpa__file_open(path, &fd, &id, &why), AFPA_DECLINED);
+    ck_assert_int_eq(afpa__file_open(path, &file, &why), AFPA_DECLINED);
     ck_assert_int_eq(why, refusals[_i].why);
     rmdir(fixture_path(&f, "x"));
     fixture_end(&f);
@@ -115,13 +114,12 @@ END_TEST
 
 static child_result_t open_as_nobody(void *path)
 {
-    afpa_identity_t id;
     afpa_counter_t why = 0;
-    int fd;
+    afpa__file_t file;
 
     if (geteuid() == 0)
         CHILD_NEED(setgid(65534) == 0 && setuid(65534) == 0);
-    CHILD_NEED(afpa__file_open(path, &fd, &id, &why) == AFPA_DECLINED && why == AFPA_DECLINE_PERMISSION);
+    CHILD_NEED(afpa__file_open(path, &file, &why) == AFPA_DECLINED && why == AFPA_DECLINE_PERMISSION);
     return CHILD_GOOD;
 }
 
@@ -143,19 +141,31 @@ END_TEST
 START_TEST(settles)
 {
     struct timespec before, after;
-    afpa_identity_t id;
+    afpa__file_t file;
     afpa_counter_t why;
     fixture_t f;
-    int fd;
 
     fixture_begin(&f, ZONE);
     fixture_file(&f, "a", 10, 1);
     clock_gettime(CLOCK_MONOTONIC, &before);
-    ck_assert_int_eq(afpa__file_open(fixture_path(&f, "a"), &fd, &id, &why), AFPA_OK);
+    ck_assert_int_eq(afpa__file_open(fixture_path(&f, "a"), &file, &why), AFPA_OK);
     clock_gettime(CLOCK_MONOTONIC, &after);
-    close(fd);
+    close(file.fd);
     ck_assert_int_gt((after.tv_sec - before.tv_sec) * 1000000000 + after.tv_nsec - before.tv_nsec, 10000000);
     fixture_end(&f);
+}
+END_TEST
+
+START_TEST(local)
+{
+    static const struct {
+        const char *path;
+        bool local;
+    } cases[] = {{"/dev/shm", true}, {"/proc/self", false}, {"/sys", false}, {"/nowhere", false}};
+    afpa__file_t file = {.fd = open(cases[_i].path, O_RDONLY | O_DIRECTORY | O_CLOEXEC)};
+
+    ck_assert_int_eq(afpa__file_is_local(&file), cases[_i].local);
+    close(file.fd);
 }
 END_TEST
 
@@ -164,23 +174,22 @@ END_TEST
 START_TEST(compared_with_identity)
 {
     char bytes[100];
-    afpa_identity_t id;
+    afpa__file_t file;
     afpa_counter_t why;
     const char *path;
     fixture_t f;
-    int fd;
 
     fixture_begin(&f, ZONE);
     path = fixture_file(&f, "a", 100, 1);
-    ck_assert_int_eq(afpa__file_open(path, &fd, &id, &why), AFPA_OK);
-    ck_assert_int_eq(afpa__file_read(fd, &id, bytes, 60, 40), AFPA_OK);
+    ck_assert_int_eq(afpa__file_open(path, &file, &why), AFPA_OK);
+    ck_assert_int_eq(afpa__file_read(file.fd, &file.identity, bytes, 60, 40), AFPA_OK);
     for (unsigned i = 0; i < 60; i++)
         CHECK_THAT(bytes[i] == fixture_byte("a", 1, 40 + i));
-    ck_assert_int_eq(afpa__file_read(fd, &id, bytes, 60, 41), AFPA_CHANGED); /* it ends too early */
-    ck_assert_int_eq(afpa__file_read(-1, &id, bytes, 1, 0), AFPA_IO_ERROR);
+    ck_assert_int_eq(afpa__file_read(file.fd, &file.identity, bytes, 60, 41), AFPA_CHANGED); /* it ends too early */
+    ck_assert_int_eq(afpa__file_read(-1, &file.identity, bytes, 1, 0), AFPA_IO_ERROR);
     ck_assert_int_eq(chmod(path, 0600), 0);
-    ck_assert_int_eq(afpa__file_read(fd, &id, bytes, 60, 40), AFPA_CHANGED);
-    close(fd);
+    ck_assert_int_eq(afpa__file_read(file.fd, &file.identity, bytes, 60, 40), AFPA_CHANGED);
+    close(file.fd);
     fixture_end(&f);
 }
 END_TEST
@@ -497,6 +506,7 @@ int main(void)
     check_add(suite, "reader_died", reader_died);
     tcase_add_loop_test(loops, identity, 0, 8);
     tcase_add_loop_test(loops, refused, 0, CHECK_COUNT(refusals));
+    tcase_add_loop_test(loops, local, 0, 4);
     suite_add_tcase(suite, loops);
     check_add(suite, "single_flight_of_two", single_flight_of_two);
     check_add(suite, "single_flight_of_threads", single_flight_of_threads); /* last: a fork after it inherits its stacks */

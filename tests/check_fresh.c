@@ -154,10 +154,80 @@ START_TEST(check_renews)
     fixture_begin(&f, 4 << 20);
     path = fixture_file(&f, "a", 100, 1);
     fixture_load(&f, "a");
+    fixture_away(&f);
     fixture_clock_advance(1000);
     ck_assert_int_eq(fixture_lookup(&f, "a"), AFPA_STALE);
     ck_assert_int_eq(afpa_cache_check(f.cache, path, strlen(path)), AFPA_OK);
     ck_assert_int_eq(fixture_lookup(&f, "a"), AFPA_OK);
+    fixture_end(&f);
+}
+END_TEST
+
+/* ---- checks that a look-up makes itself ---- */
+
+static afpa_status_t lookup(fixture_t *f, const char *path, afpa_ref_t *ref)
+{
+    afpa_status_t status = afpa_cache_lookup(f->cache, path, strlen(path), f->policy.revalidate_ms, ref);
+
+    ck_assert_int_eq(ref->cache != NULL, status == AFPA_OK || status == AFPA_CHECK_DUE);
+    afpa_cache_release(ref);
+    return status;
+}
+
+static const uint64_t at_once_ages[] = {600, 1000};
+
+/* Due or stale: what is the same is served, checked; of what changed nothing is said but what its age says. */
+START_TEST(at_once)
+{
+    uint64_t age = at_once_ages[_i % 2];
+    unsigned change = (unsigned)_i / 2;
+    afpa_status_t by_age = age < 1000 ? AFPA_CHECK_DUE : AFPA_STALE;
+    const char *path;
+    afpa_ref_t ref;
+    fixture_t f;
+    bool same;
+
+    fixture_clock_stop();
+    fixture_begin(&f, 4 << 20);
+    path = fixture_file(&f, "a", 100, 1);
+    fixture_load(&f, "a");
+    same = change_cases[change].check == AFPA_OK && fixture_at_once(&f);
+    change_cases[change].change(path);
+    fixture_clock_advance(age);
+    ck_assert_int_eq(lookup(&f, path, &ref), same ? AFPA_OK : by_age);
+    if (same)
+        ck_assert_int_eq(ref.checked, by_age == AFPA_STALE);
+    ck_assert_uint_eq(fixture_counter(&f, AFPA_COUNTER_REVALIDATIONS), same);
+    ck_assert_uint_eq(fixture_counter(&f, AFPA_COUNTER_RETIRED), 0); /* that takes locks: a worker's */
+    fixture_clock_advance(499);
+    ck_assert_int_eq(lookup(&f, path, &ref), same ? AFPA_OK : age + 499 < 1000 ? AFPA_OK : AFPA_STALE);
+    ck_assert_uint_eq(fixture_counter(&f, AFPA_COUNTER_REVALIDATIONS), same); /* it is young again */
+    fixture_end(&f);
+}
+END_TEST
+
+/* Where the kernel would have to wait, or could have to: nothing is looked at. */
+START_TEST(not_at_once)
+{
+    char path[FIXTURE_PATH + 16];
+    afpa_ref_t ref;
+    fixture_t f;
+
+    fixture_clock_stop();
+    fixture_begin(&f, 4 << 20);
+    /* A link of /proc has its target computed, which the kernel does not do in passing. */
+    snprintf(path, sizeof(path), "%s%s", _i == 0 ? "/proc/self/root" : "", fixture_file(&f, "a", 100, 1));
+    ck_assert_int_eq(afpa_cache_open(f.cache, path, strlen(path), &f.policy, &ref, &(afpa_counter_t){0}, NULL), AFPA_OK);
+    afpa_cache_release(&ref);
+    if (_i == 1)
+        fixture_away(&f);
+    fixture_clock_advance(600);
+    ck_assert_int_eq(lookup(&f, path, &ref), AFPA_CHECK_DUE);
+    fixture_clock_advance(400);
+    ck_assert_int_eq(lookup(&f, path, &ref), AFPA_STALE);
+    ck_assert_uint_eq(fixture_counter(&f, AFPA_COUNTER_REVALIDATIONS), 0);
+    ck_assert_int_eq(afpa_cache_check(f.cache, path, strlen(path)), AFPA_OK);
+    ck_assert_int_eq(lookup(&f, path, &ref), AFPA_OK);
     fixture_end(&f);
 }
 END_TEST
@@ -205,6 +275,10 @@ int main(void)
     suite_add_tcase(suite, tc);
     check_add(suite, "check_of_nothing", check_of_nothing);
     check_add(suite, "check_renews", check_renews);
+    tc = tcase_create("at once");
+    tcase_add_loop_test(tc, at_once, 0, 2 * CHECK_COUNT(change_cases));
+    tcase_add_loop_test(tc, not_at_once, 0, 2);
+    suite_add_tcase(suite, tc);
     check_add(suite, "retired_while_held", retired_while_held);
     return check_main(suite);
 }

@@ -294,6 +294,7 @@ START_TEST(fresh_as_its_file)
 
     fixture_clock_stop();
     begin(&f);
+    fixture_away(&f);
     ck_assert_int_eq(look_for(&f, "/a"), AFPA_OK);
     fixture_clock_advance(499);
     ck_assert_int_eq(look_for(&f, "/a"), AFPA_OK);
@@ -304,6 +305,26 @@ START_TEST(fresh_as_its_file)
     ck_assert_int_eq(look_for(&f, "/a"), AFPA_STALE);
     ck_assert_int_eq(afpa_cache_check(f.cache, fixture_path(&f, "a"), strlen(fixture_path(&f, "a"))), AFPA_OK);
     ck_assert_int_eq(look_for(&f, "/a"), AFPA_OK);
+    fixture_end(&f);
+}
+END_TEST
+
+/* A file that a look-up can check is never stale; one that changed is. */
+START_TEST(checked_with_its_file)
+{
+    fixture_t f;
+    bool can;
+
+    fixture_clock_stop();
+    begin(&f);
+    can = fixture_at_once(&f);
+    fixture_clock_advance(1000);
+    ck_assert_int_eq(look_for(&f, "/a"), can ? AFPA_OK : AFPA_STALE);
+    ck_assert_uint_eq(fixture_counter(&f, AFPA_COUNTER_REVALIDATIONS), can);
+    fixture_file(&f, "a", 100, 2);
+    ck_assert_int_eq(look_for(&f, "/a"), can ? AFPA_OK : AFPA_STALE); /* for a second */
+    fixture_clock_advance(1000);
+    ck_assert_int_eq(look_for(&f, "/a"), AFPA_STALE);
     fixture_end(&f);
 }
 END_TEST
@@ -472,6 +493,7 @@ int main(void)
     check_add(suite, "dead_with_its_file", dead_with_its_file);
     check_add(suite, "held_over_its_files_end", held_over_its_files_end);
     check_add(suite, "fresh_as_its_file", fresh_as_its_file);
+    check_add(suite, "checked_with_its_file", checked_with_its_file);
     check_add(suite, "replaced", replaced);
     check_add(suite, "evicted", evicted);
     check_add(suite, "no_room", no_room);

@@ -4,10 +4,16 @@
 #include <dirent.h>
 #include <fcntl.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <time.h>
+#include <unistd.h>
+#ifdef HAVE_LINUX_OPENAT2_H
+#include <linux/openat2.h>
+#endif
 
 #include "check_main.h"
 #include "clock.h"
+#include "fill.h"
 #include "fixture.h"
 #include "pin.h"
 #include "zone.h"
@@ -172,6 +178,26 @@ afpa_status_t fixture_lookup(fixture_t *fixture, const char *name)
     if (status == AFPA_OK || status == AFPA_CHECK_DUE)
         afpa_cache_release(&ref);
     return status;
+}
+
+void fixture_away(fixture_t *fixture)
+{
+    for (uint32_t object = 0; object < fixture->segment->layout.objects; object++)
+        fixture->segment->objects[object].local = 0;
+}
+
+bool fixture_at_once(fixture_t *fixture)
+{
+    bool can = false;
+#ifdef RESOLVE_CACHED
+    struct open_how how = {.flags = O_PATH | O_CLOEXEC, .resolve = RESOLVE_CACHED};
+    afpa__file_t file = {.fd = (int)syscall(SYS_openat2, AT_FDCWD, fixture->dir, &how, sizeof(how))};
+
+    can = file.fd >= 0 && afpa__file_is_local(&file);
+    if (file.fd >= 0)
+        close(file.fd);
+#endif
+    return can;
 }
 
 bool fixture_right(const afpa_extent_t *extent, const char *name, unsigned version, uint64_t offset)

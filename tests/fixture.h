@@ -55,6 +55,12 @@ void fixture_load(fixture_t *fixture, const char *name);
 /* lookup of the file by name; a ref that is held is released at once. */
 afpa_status_t fixture_lookup(fixture_t *fixture, const char *name);
 
+/* From now on the files loaded so far count as on another machine: no look-up checks them itself. */
+void fixture_away(fixture_t *fixture);
+
+/* Whether the kernel lets a look-up check such a file itself: Linux 5.12, a file system of this machine, no filter of system calls. */
+bool fixture_at_once(fixture_t *fixture);
+
 /* Whether the extent holds the file's bytes from `offset` on. */
 bool fixture_right(const afpa_extent_t *extent, const char *name, unsigned version, uint64_t offset);
 

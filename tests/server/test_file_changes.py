@@ -2,8 +2,10 @@
 """Files that change under the server.  After `revalidate` the module answers as the stock server does, whatever happened to the
 file; before, with one version or the other, never with a mixture; a reply begun goes on with the version it began with, or is cut."""
 import contextlib
+import ctypes
 import os
 import shutil
+import struct
 import threading
 import time
 
@@ -242,6 +244,32 @@ def test_unchanged_file_is_a_hit_after_revalidation(pair):
     time.sleep(WAIT)
     pair.hit("/steady.bin")
     assert pair.zone.count("fills") == fills
+
+
+def kernel_checks_at_once(path):
+    """Whether openat2() knows RESOLVE_CACHED (0x20), for O_PATH | O_CLOEXEC, and may be used."""
+    how = struct.pack("QQQ", 0o12000000, 0, 0x20)
+    fd = ctypes.CDLL(None, use_errno=True).syscall(437, -100, os.fsencode(path), how, len(how))
+    if fd >= 0:
+        os.close(fd)
+    return fd >= 0
+
+
+def test_check_needs_no_worker(pair):
+    """The look-up makes it: the very first request after `revalidate` is a hit, and stays with the fast path if it was there."""
+    path = pair.root / "seldom.bin"
+    pair.put(path.name, payload("seldom", 3000))
+    pair.warm("/seldom.bin")
+    if not kernel_checks_at_once(path):
+        pytest.skip("the kernel has no RESOLVE_CACHED (5.12), or a filter of system calls is in the way")
+    kind = "fast_hits" if pair.admit("/seldom.bin") else "pipeline_hits"
+    for _ in range(3):
+        time.sleep(WAIT)
+        before = {name: pair.zone.count(name) for name in (kind, "misses", "stale", "revalidations")}
+        assert fetch(pair.ours.port, get("/seldom.bin")).body == payload("seldom", 3000)
+        assert pair.zone.grows(kind, before[kind])
+        assert pair.zone.count("revalidations") > before["revalidations"]
+        assert [pair.zone.count(name) - before[name] for name in ("misses", "stale")] == [0, 0]
 
 
 def test_changed_twice_within_one_tick_of_the_clock(pair):

@@ -2,7 +2,8 @@
  *
  * One process's use of a zone: look up, open, pin, fill, check.
  *
- * The loop calls afpa_cache_lookup() and afpa_cache_pin(), which take no lock, make no system call and touch no disk.
+ * The loop calls afpa_cache_lookup() and afpa_cache_pin(), which take no lock, wait for nothing and touch no disk; system calls
+ * they make only when a check is due.
  * Workers call afpa_cache_open(), afpa_cache_fill() and afpa_cache_check(), which may block.
  *
  *     lookup ── OK ─────────────► ref ─► pin ─► send ─► unpin ─► release
@@ -45,6 +46,7 @@ typedef struct afpa_ref {
     uint32_t object;     /* index of the record */
     uint32_t why;        /* after AFPA_DECLINED: the counter of the reason */
     uint64_t generation; /* of its first pin entry when it was taken */
+    bool checked;        /* it was stale until the look-up compared it with its file */
     bool no_evict;       /* fills through it take free room only: the policy it was opened with said so */
 } afpa_ref_t;
 
@@ -75,11 +77,17 @@ afpa_zone_t *afpa_cache_zone(const afpa_cache_t *cache);
 /* The slot of this process in the owner table. */
 unsigned afpa_cache_slot(const afpa_cache_t *cache);
 
-/* ---- in the loop: lock-free, no system call, no disk ---- */
+/* ---- in the loop: lock-free, no disk ---- */
 
 /* Finds the object of a canonical absolute path and holds it, its first chunk pinned.
- * AFPA_OK, AFPA_CHECK_DUE  *ref is held; release it.
- * AFPA_STALE, AFPA_MISS    *ref holds nothing.
+ * A check that is due is made by the look-up itself if the kernel can say what is needed without waiting for a disk: three system
+ * calls (Linux 5.12, file systems of this machine, the way to the file in memory); ref->checked says that the object was stale
+ * before.  If not:
+ * AFPA_CHECK_DUE           *ref is held, and the caller has a worker check it: afpa_cache_check_later().
+ * AFPA_STALE               *ref holds nothing: afpa_cache_open() in a worker.
+ * Else:
+ * AFPA_OK                  *ref is held; release it.
+ * AFPA_MISS                *ref holds nothing: afpa_cache_open() in a worker.
  * AFPA_DECLINED            afpa_cache_open() declined this path less than revalidate_ms ago (and less than a second): the server
  *                          serves the file by itself; ref->why is the counter of the reason, already counted.
  * AFPA_DISABLED            the zone is off, or cache is NULL. */

@@ -83,7 +83,7 @@ typedef struct afpa_response {
     const void *block;
 } afpa_response_t;
 
-/* Finds the response of a request, and holds it.  Lock-free, no system call.
+/* Finds the response of a request, and holds it.  Lock-free; makes a check that is due as afpa_cache_lookup() does.
  * AFPA_OK, AFPA_CHECK_DUE   *response is held; with the latter the caller calls afpa_response_check_later().
  * AFPA_STALE, AFPA_MISS     holds nothing: the request is the server's.
  * AFPA_DISABLED             the zone is off, or cache is NULL. */
