@@ -13,7 +13,7 @@
  *
  * Pages that were sent by reference may sit in a socket long after the last pin.  They are given to it: the range is punched out
  * of the file and reserved anew.  If tmpfs has no room at that moment the units stay out of use as holes, and are tried again
- * when room runs short.
+ * when room runs short.  That holds of small pages only: see afpa__segment_reserve().
  */
 #include "config.h"
 
@@ -310,12 +310,22 @@ static bool whole_alloc(afpa__segment_t *s, uint32_t *chunk, uint32_t *offset)
 
 /* ---- pages that were sent by reference ---- */
 
-/* New pages for a range of the data section. */
+static bool punch(const afpa__segment_t *s, uint64_t at, uint32_t length)
+{
+    return fallocate(s->fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, (off_t)at, length) == 0;
+}
+
+/* New pages for a range of the data section; none at all if it cannot have all. */
 static bool renew(afpa__segment_t *s, uint32_t chunk, uint32_t offset, uint32_t length)
 {
-    off_t at = (off_t)(s->layout.data_at + ((uint64_t)chunk << s->layout.chunk_shift) + offset);
+    uint64_t at = s->layout.data_at + ((uint64_t)chunk << s->layout.chunk_shift) + offset;
 
-    return fallocate(s->fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, at, length) == 0 && fallocate(s->fd, 0, at, length) == 0;
+    if (!punch(s, at, length))
+        return false;
+    if (afpa__segment_reserve(s, at, length))
+        return true;
+    punch(s, at, length);
+    return false;
 }
 
 /* Tries again to get pages for units that had none.  true: some came back. */

@@ -17,9 +17,6 @@
  */
 #include "config.h"
 
-#include <errno.h>
-#include <fcntl.h>
-
 #include "pin.h"
 
 /* Gives a part of the row its memory.  tmpfs may be full: then we must know before we touch it, or die of SIGBUS.
@@ -31,9 +28,8 @@ bool afpa__pin_window_open(afpa__ledger_t *l, uint32_t entry)
 
     if (at + length > lay->ledger_row)
         length = lay->ledger_row - at;
-    while (fallocate(l->segment->fd, 0, (off_t)(lay->ledger_at + lay->ledger_row * l->slot + at), (off_t)length) != 0)
-        if (errno != EINTR)
-            return false;
+    if (!afpa__segment_reserve(l->segment, lay->ledger_at + lay->ledger_row * l->slot + at, length))
+        return false;
     atomic_fetch_or(l->windows, afpa__pin_window_bit(l->segment, entry));
     return true;
 }

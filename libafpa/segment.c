@@ -9,6 +9,7 @@
 #include "config.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -120,6 +121,7 @@ afpa_status_t afpa__segment_map(afpa__segment_t *s, const afpa__layout_t *l, int
                  strerror(errno));
         return AFPA_INVALID;
     }
+    (void)!madvise(base, l->file_size, MADV_NOHUGEPAGE); /* EINVAL: the kernel has no large pages */
     s->layout = *l;
     s->fd = fd;
     s->base = base;
@@ -145,6 +147,28 @@ void afpa__segment_unmap(afpa__segment_t *s)
     if (s->base)
         munmap(s->base, s->layout.file_size);
     s->base = NULL;
+}
+
+/* By faults of our mapping, since that alone can say that it wants small pages.  fallocate() makes large ones on a tmpfs mounted with
+ * `huge`, and punching a part of one zeroes that part first, which sockets that refer to it then send: see chunk.c. */
+bool afpa__segment_reserve(const afpa__segment_t *s, uint64_t at, uint64_t length)
+{
+    int rc;
+
+#ifdef MADV_POPULATE_WRITE
+    do {
+        rc = madvise(s->base + at, length, MADV_POPULATE_WRITE);
+    } while (rc != 0 && (errno == EINTR || errno == EAGAIN));
+    if (rc == 0 || errno != EINVAL) {
+        if (rc != 0 && errno == EFAULT) /* where a touch would be a SIGBUS */
+            errno = ENOSPC;
+        return rc == 0;
+    }
+#endif
+    do { /* before Linux 5.14 */
+        rc = fallocate(s->fd, 0, (off_t)at, (off_t)length);
+    } while (rc != 0 && errno == EINTR);
+    return rc == 0;
 }
 
 static uint64_t header_checksum(const afpa__header_shared_t *h)

@@ -6,7 +6,7 @@
  * agree on one.  A segment that is no good is not mended but unlinked, and a new file made under its name: processes that still
  * have the old one mapped go on with it undisturbed.  A cache may always be dropped.
  *
- * Memory is reserved before it is touched (fallocate), since on a full tmpfs the touch itself would be a SIGBUS.
+ * Memory is reserved before it is touched (afpa__segment_reserve), since on a full tmpfs the touch itself would be a SIGBUS.
  */
 #include "config.h"
 
@@ -228,25 +228,42 @@ static afpa_status_t rights_check(candidate_t *c, afpa_error_t *error)
 
 /* ---- making ---- */
 
-static afpa_status_t reserve(const candidate_t *c, afpa_error_t *error)
+/* Not the reservation, but it spares the others of this tmpfs the moment when it is full. */
+static bool has_room(const candidate_t *c)
 {
     struct statfs fs;
 
-    /* The checks for room are not the reservation, but they spare the others of this tmpfs the moment when it is full. */
-    if (fstatfs(c->fd, &fs) == 0 && fs.f_blocks > 0 && (uint64_t)fs.f_bavail * (uint64_t)fs.f_bsize < c->wanted.ledger_at)
-        errno = ENOSPC;
-    else if (ftruncate(c->fd, (off_t)c->wanted.file_size) == 0 && fallocate(c->fd, 0, 0, (off_t)c->wanted.ledger_at) == 0)
-        return AFPA_OK;
+    if (fstatfs(c->fd, &fs) != 0 || fs.f_blocks == 0 || (uint64_t)fs.f_bavail * (uint64_t)fs.f_bsize >= c->wanted.ledger_at)
+        return true;
+    errno = ENOSPC;
+    return false;
+}
+
+static afpa_status_t no_room(const candidate_t *c, afpa_error_t *error)
+{
     return afpa__fail(error, AFPA_INVALID, "zone \"%s\": %s: tmpfs cannot reserve %llu bytes: %s", c->options->name, c->path,
-                (unsigned long long)c->wanted.ledger_at, strerror(errno));
+                      (unsigned long long)c->wanted.ledger_at, strerror(errno));
+}
+
+/* Maps the file at its whole size, and gives all of it but the ledgers its memory. */
+static afpa_status_t map_anew(const candidate_t *c, afpa__segment_t *segment, afpa_error_t *error)
+{
+    afpa_status_t status;
+
+    if (!has_room(c) || ftruncate(c->fd, (off_t)c->wanted.file_size) != 0)
+        return no_room(c, error);
+    status = afpa__segment_map(segment, &c->wanted, c->fd, c->path, error);
+    if (status != AFPA_OK || afpa__segment_reserve(segment, 0, c->wanted.ledger_at))
+        return status;
+    no_room(c, error);
+    afpa__segment_unmap(segment);
+    return AFPA_INVALID;
 }
 
 static afpa_status_t make(candidate_t *c, afpa__segment_t *segment, afpa_error_t *error)
 {
-    afpa_status_t status = reserve(c, error);
+    afpa_status_t status = map_anew(c, segment, error);
 
-    if (status == AFPA_OK)
-        status = afpa__segment_map(segment, &c->wanted, c->fd, c->path, error);
     if (status == AFPA_OK)
         afpa__segment_format(segment, c->options->name);
     else
