@@ -89,8 +89,9 @@ static void zone_parameter(struct argp_state *state, afpa_zone_options_t *zone, 
         text = NULL;
     if (afpa_zone_options_parse(zone, must(text), &error) != AFPA_OK)
         argp_error(state, "%s", error.text);
-    if (zone->path != text + strlen("path="))
-        free(text);
+    if (zone->path == text + strlen("path="))
+        zone->path = value;
+    free(text);
 }
 
 static error_t on_option(int key, char *arg, struct argp_state *state)

@@ -384,10 +384,11 @@ int cmd_serve(app_t *app, int argc, char **argv)
     serve->jobs = processors < 1 ? 1 : processors > THREADS_MAX ? THREADS_MAX : (unsigned)processors;
     app_parse(&argp, argc, argv, serve);
     serve->site.root = path_absolute(serve->operand);
-    if (!site_root_valid(&serve->site))
-        return EXIT_NOT_SO;
-    app_attach(app);
-    status = run(serve);
+    status = EXIT_NOT_SO;
+    if (site_root_valid(&serve->site)) {
+        app_attach(app);
+        status = run(serve);
+    }
     free(serve->site.root);
     free(serve);
     return status;
