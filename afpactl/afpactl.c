@@ -8,10 +8,12 @@
 #include "config.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <locale.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "afpactl.h"
 #include "output.h"
@@ -144,12 +146,22 @@ static const struct argp_child main_children[] = {{&app_argp, 0, NULL, 0}, {0}};
 static const struct argp main_argp = {NULL, main_option, "COMMAND [ARGUMENT...]", "Inspects and warms AFPA zones.\v ", main_children,
                                       main_help, NULL};
 
+/* A stream that is closed gets a descriptor that can be neither read nor written: else the segment would get its number, and what
+ * is printed would go into it. */
+static void occupy_streams(void)
+{
+    for (int fd = STDIN_FILENO; fd <= STDERR_FILENO; fd++)
+        if (fcntl(fd, F_GETFD) < 0 && open("/dev/null", fd == STDIN_FILENO ? O_WRONLY : O_RDONLY) != fd)
+            exit(EXIT_NOT_SO);
+}
+
 int main(int argc, char **argv)
 {
     app_t app = {0};
     choice_t choice = {.app = &app};
     int status;
 
+    occupy_streams();
     setlocale(LC_CTYPE, "");
     argp_err_exit_status = EXIT_USAGE;
     argv[0] = program_name;

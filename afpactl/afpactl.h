@@ -32,6 +32,9 @@ void app_open(app_t *app);
 /* app_open(), then a slot in the zone.  Refuses a segment that is inconsistent and that no server is using. */
 void app_attach(app_t *app);
 
+/* Has the end by a bad segment, or by app_watch(), say the name; app_open() does that. */
+void app_expect_faults(const char *name);
+
 /* Whether a living process has a slot in the zone that is open. */
 bool app_in_use(const app_t *app);
 
@@ -54,10 +57,11 @@ error_t app_no_options(int key, char *arg, struct argp_state *state);
 
 /* ---- operands.c; what they return is the caller's to free ---- */
 
-/* An absolute path with ".", ".." and empty parts folded by name, as a server would map it. */
+/* An absolute path with ".", ".." and empty parts folded by name, as most servers map it; one that spells them out needs the path
+ * as it is. */
 char *path_absolute(const char *path);
 
-/* The same of a pattern; one that begins with '*' or '?' matches anywhere and stays as it is. */
+/* The same of a pattern; one that begins with '*' or '?' matches anywhere and stays as it is, and so does that of a URL. */
 char *pattern_absolute(const char *pattern);
 
 bool is_url(const char *text);

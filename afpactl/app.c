@@ -39,7 +39,7 @@ static void on_fault(int signal_number)
     _exit(EXIT_NO_ZONE);
 }
 
-static void faults_expect(const char *path)
+void app_expect_faults(const char *path)
 {
     struct sigaction action = {.sa_handler = on_fault};
 
@@ -116,12 +116,12 @@ void app_open(app_t *app)
         complain("%.60s...: no zone has a name that long", name);
         exit(EXIT_NO_ZONE);
     }
-    faults_expect(name);
+    app_expect_faults(name);
     if (afpa_zone_attach(name, true, &app->zone, &error) != AFPA_OK) {
         complain("%s", error.text);
         exit(EXIT_NO_ZONE);
     }
-    faults_expect(afpa_zone_path(app->zone));
+    app_expect_faults(afpa_zone_path(app->zone));
     free(only);
 }
 

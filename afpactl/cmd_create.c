@@ -22,6 +22,8 @@
 #include "afpactl.h"
 #include "output.h"
 
+#define WATCH_SECONDS 30
+
 typedef struct options {
     app_t *app;
     afpa_zone_options_t zone;
@@ -87,8 +89,9 @@ static void zone_parameter(struct argp_state *state, afpa_zone_options_t *zone, 
         text = NULL;
     if (afpa_zone_options_parse(zone, must(text), &error) != AFPA_OK)
         argp_error(state, "%s", error.text);
-    if (zone->path != text + strlen("path="))
-        free(text);
+    if (zone->path == text + strlen("path="))
+        zone->path = value;
+    free(text);
 }
 
 static error_t on_option(int key, char *arg, struct argp_state *state)
@@ -200,7 +203,10 @@ int cmd_destroy(app_t *app, int argc, char **argv)
     afpa_error_t error;
 
     app_parse(&argp, argc, argv, &o);
+    app_expect_faults(o.operands[0]);
+    app_watch(WATCH_SECONDS); /* for who makes or judges it now */
     status = afpa_zone_destroy(o.operands[0], o.force, &error);
+    app_watch(0);
     if (status != AFPA_OK) {
         complain("%s", error.text);
         return status == AFPA_IN_USE ? EXIT_NOT_SO : EXIT_NO_ZONE;

@@ -104,7 +104,7 @@ int cmd_list(app_t *app, int argc, char **argv)
     app_parse(&argp, argc, argv, &options);
     pattern = options.pattern ? pattern_absolute(options.pattern) : NULL; /* before the rights change */
     app_open(app);
-    objects_collect(app, pattern, &objects);
+    objects_match(app, options.pattern, pattern, &objects);
     if (objects.count)
         qsort(objects.items, objects.count, sizeof(object_t), options.compare);
     if (app->json)

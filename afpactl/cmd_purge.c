@@ -51,12 +51,12 @@ static unsigned long purge_path(app_t *app, const char *path)
 }
 
 /* Purges what matches; returns how many. */
-static unsigned long purge_matching(app_t *app, const char *pattern)
+static unsigned long purge_matching(app_t *app, const char *pattern, const char *absolute)
 {
     unsigned long purged = 0;
     objects_t objects;
 
-    objects_collect(app, pattern, &objects);
+    objects_match(app, pattern, absolute, &objects);
     for (size_t i = 0; i < objects.count; i++)
         if (object_live(&objects.items[i]))
             purged += purge_path(app, objects.items[i].path);
@@ -91,7 +91,7 @@ static unsigned long purge_operand(app_t *app, const char *operand, const char *
     }
     purged = purge_path(app, operand) || purge_path(app, absolute);
     if (!purged && is_glob(operand))
-        purged = purge_matching(app, absolute);
+        purged = purge_matching(app, operand, absolute);
     if (!purged)
         complain("%s: %s", operand, is_glob(operand) ? "nothing that is cached matches" : "not cached");
     return purged;
@@ -120,7 +120,7 @@ int cmd_purge(app_t *app, int argc, char **argv)
         paths[i] = is_glob(options.operands[i]) ? pattern_absolute(options.operands[i]) : path_absolute(options.operands[i]);
     app_attach(app);
     if (options.all)
-        purged = purge_matching(app, NULL);
+        purged = purge_matching(app, NULL, NULL);
     for (int i = 0; i < options.count; i++) {
         now = purge_operand(app, options.operands[i], paths[i]);
         missed |= now == 0;

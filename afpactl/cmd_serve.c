@@ -291,6 +291,13 @@ static void thread_end(thread_t *thread)
     afpa_loop_destroy(&thread->loop);
 }
 
+static void print_address(const serve_t *serve)
+{
+    printf("http://127.0.0.1:%u/ from ", serve->port);
+    print_name(stdout, serve->site.root);
+    printf(", %u threads; end it with Ctrl-C\n", serve->jobs);
+}
+
 static int run(serve_t *serve)
 {
     struct sigaction action = {.sa_handler = on_signal};
@@ -314,7 +321,7 @@ static int run(serve_t *serve)
     if (serve->app->json)
         json_print_line(json_pack("{s:s,s:i,s:i}", "address", "127.0.0.1", "port", (int)serve->port, "threads", (int)serve->jobs));
     else
-        printf("http://127.0.0.1:%u/ from %s, %u threads; end it with Ctrl-C\n", serve->port, serve->site.root, serve->jobs);
+        print_address(serve);
     fflush(stdout);
     while (!stopped)
         sigsuspend(&before);
@@ -377,10 +384,11 @@ int cmd_serve(app_t *app, int argc, char **argv)
     serve->jobs = processors < 1 ? 1 : processors > THREADS_MAX ? THREADS_MAX : (unsigned)processors;
     app_parse(&argp, argc, argv, serve);
     serve->site.root = path_absolute(serve->operand);
-    if (!site_root_valid(&serve->site))
-        return EXIT_NOT_SO;
-    app_attach(app);
-    status = run(serve);
+    status = EXIT_NOT_SO;
+    if (site_root_valid(&serve->site)) {
+        app_attach(app);
+        status = run(serve);
+    }
     free(serve->site.root);
     free(serve);
     return status;

@@ -304,7 +304,10 @@ int cmd_stat(app_t *app, int argc, char **argv)
         print_declined(&stat);
         print_owners(app, &stat);
     }
-    if (options.reset)
+    if (options.reset) {
+        if (fflush(stdout) != 0 || ferror(stdout))
+            return EXIT_NOT_SO; /* nobody has them yet */
         afpa_inspect_reset(app->zone);
+    }
     return EXIT_DONE;
 }

@@ -3,7 +3,8 @@
  * afpactl warm, restore: load payload before it is asked for.
  *
  * Paths and trees are read through the library, with no server needed; URLs are requested from their server, which loads what
- * it serves.  A list for `restore` is hottest first, so once the zone is full the rest is not worth anything being evicted for.
+ * it serves.  What `restore` reads are keys, and a key is the very bytes of a path, so it folds nothing.  Its list is hottest
+ * first, so once the zone is full the rest is not worth anything being evicted for.
  */
 #include "config.h"
 
@@ -23,13 +24,21 @@ typedef struct options {
     app_t *app;
     load_options_t load;
     bool nul;
+    bool exact;  /* absolute paths as they are spelled */
+    bool listed; /* names are those of files: what is a folder now is not gone through */
     char **operands;
     int count;
 } options_t;
 
 /* ---- naming what to load ---- */
 
-static void add_operand(load_t *load, const char *operand, load_origin_t origin)
+/* A relative path is no server's spelling, so there is nothing in it to keep. */
+static char *path_of(const options_t *o, const char *operand)
+{
+    return o->exact && operand[0] == '/' ? must(strdup(operand)) : path_absolute(operand);
+}
+
+static void add_operand(load_t *load, const options_t *o, const char *operand, load_origin_t origin)
 {
     struct stat st;
     char *path;
@@ -38,10 +47,10 @@ static void add_operand(load_t *load, const char *operand, load_origin_t origin)
         load_add(load, operand, origin);
         return;
     }
-    path = path_absolute(operand);
+    path = path_of(o, operand);
     if (stat(path, &st) != 0)
         load_skip(load, path, origin, load_reason(errno));
-    else if (S_ISDIR(st.st_mode))
+    else if (S_ISDIR(st.st_mode) && !o->listed)
         tree_add(load, path);
     else
         load_add(load, path, origin);
@@ -49,9 +58,9 @@ static void add_operand(load_t *load, const char *operand, load_origin_t origin)
 }
 
 /* false: the list could not be read to its end. */
-static bool add_list(load_t *load, FILE *list, const char *name, bool nul, load_origin_t origin)
+static bool add_list(load_t *load, const options_t *o, FILE *list, const char *name, load_origin_t origin)
 {
-    int end = nul ? 0 : '\n';
+    int end = o->nul ? 0 : '\n';
     char *line = NULL;
     size_t size = 0;
     ssize_t length;
@@ -60,8 +69,13 @@ static bool add_list(load_t *load, FILE *list, const char *name, bool nul, load_
     while (!load_stopped(load) && (length = getdelim(&line, &size, end, list)) > 0) {
         if (line[length - 1] == end)
             line[--length] = 0;
+        if (strlen(line) != (size_t)length) {
+            complain("%s: a line has a NUL byte in it, and no name has; -0 reads names that end with one", name);
+            free(line);
+            return false;
+        }
         if (length > 0)
-            add_operand(load, line, origin);
+            add_operand(load, o, line, origin);
     }
     whole = load_stopped(load) || !ferror(list);
     if (!whole)
@@ -165,6 +179,9 @@ static error_t on_option(int key, char *arg, struct argp_state *state)
     case '0':
         o->nul = true;
         return 0;
+    case 'x':
+        o->exact = true;
+        return 0;
     case 'v':
         o->load.verbose = true;
         return 0;
@@ -202,10 +219,12 @@ static const struct argp_child children[] = {{&app_argp, 0, NULL, 0}, {0}};
 int cmd_warm(app_t *app, int argc, char **argv)
 {
     static const struct argp_option known[] = {
-        LOADING_OPTIONS, {"until-full", 'u', NULL, 0, "skip what the zone has no room for, rather than evict", 0}, {0}};
+        LOADING_OPTIONS,
+        {"exact", 'x', NULL, 0, "keep absolute paths as they are spelled, rather than fold '.', '..' and '//' in them", 0},
+        {"until-full", 'u', NULL, 0, "skip what the zone has no room for, rather than evict", 0}, {0}};
     static const struct argp argp = {known, on_option, "warm PATH|DIR|URL|-...",
                                      "Loads files, trees, lists (-: standard input) or URLs.\vA file is cached under its absolute path, "
-                                     "which should be spelled as the server spells it.  Exit status 1: something that was asked for "
+                                     "folded, which should be the one the server has (--exact).  Exit status 1: something that was asked for "
                                      "could not be loaded.",
                                      children, NULL, NULL};
     options_t o = {.app = app};
@@ -222,14 +241,14 @@ int cmd_warm(app_t *app, int argc, char **argv)
     raise_file_limit();
     for (int i = 0; i < o.count; i++) /* before the rights change */
         if (strcmp(o.operands[i], "-") != 0 && !is_url(o.operands[i]))
-            o.operands[i] = path_absolute(o.operands[i]);
+            o.operands[i] = path_of(&o, o.operands[i]);
     app_attach(app);
     load = load_start(app, &o.load);
     for (int i = 0; i < o.count && !load_stopped(load); i++)
         if (strcmp(o.operands[i], "-") == 0)
-            whole &= add_list(load, stdin, "standard input", o.nul, LOAD_ASKED);
+            whole &= add_list(load, &o, stdin, "standard input", LOAD_ASKED);
         else
-            add_operand(load, o.operands[i], LOAD_ASKED);
+            add_operand(load, &o, o.operands[i], LOAD_ASKED);
     load_end(load, &result);
     result.failed |= !whole;
     for (int i = 0; i < o.count; i++)
@@ -244,7 +263,7 @@ int cmd_restore(app_t *app, int argc, char **argv)
     static const struct argp argp = {known, on_option, "restore [FILE]",
                                      "Warms from a list as 'afpactl dump' prints it, from FILE or standard input, until the zone is full.",
                                      children, NULL, NULL};
-    options_t o = {.app = app};
+    options_t o = {.app = app, .exact = true, .listed = true};
     load_result_t result;
     const char *name = "standard input";
     FILE *list = stdin;
@@ -266,7 +285,7 @@ int cmd_restore(app_t *app, int argc, char **argv)
     }
     app_attach(app);
     load = load_start(app, &o.load);
-    whole = add_list(load, list, name, o.nul, LOAD_FOUND);
+    whole = add_list(load, &o, list, name, LOAD_FOUND);
     load_end(load, &result);
     result.failed |= !whole;
     if (list != stdin)

@@ -113,7 +113,10 @@ static const char *reason_help(const char *word)
         {"https", "https:// is not supported; warm the file itself, or request it with another program"},
         {"bad_url", "not a valid http:// URL"},
         {"unreachable", "the server cannot be reached"},
-        {"no_reply", "the server gave no complete reply"},
+        {"no_reply", "the server gave no HTTP reply"},
+        {"incomplete", "the connection ended before the reply did"},
+        {"timeout", "the reply came to a stop before its end"},
+        {"bad_reply", "the length or the chunks of the reply are no valid HTTP/1"},
         {"no_space", "there is no room left in the zone for it"},
     };
 
@@ -287,15 +290,17 @@ static void load_url(load_t *l, const char *url, load_origin_t origin)
     char status_word[16];
     const char *why;
     uint64_t bytes;
-    int status = http_get(url, &bytes, &why);
+    int status = http_get(url, &interrupted, &bytes, &why);
 
-    if (status == 200) {
+    if (status == 200 && !why) {
         l->files++;
         l->bytes += bytes;
         l->read += bytes;
         return;
     }
-    if (status) {
+    if (interrupted)
+        return;
+    if (status && status != 200) {
         snprintf(status_word, sizeof(status_word), "http_%d", status);
         why = status_word;
     }

@@ -46,6 +46,20 @@ void objects_collect(app_t *app, const char *pattern, objects_t *objects)
     free(info);
 }
 
+/* A relative pattern is no spelling of a key. */
+void objects_match(app_t *app, const char *pattern, const char *absolute, objects_t *objects)
+{
+    bool spelled = pattern && pattern[0] == '/' && strcmp(pattern, absolute) != 0;
+
+    *objects = (objects_t){0};
+    if (spelled)
+        objects_collect(app, pattern, objects);
+    if (objects->count > 0)
+        return;
+    objects_free(objects);
+    objects_collect(app, absolute, objects);
+}
+
 void objects_free(objects_t *objects)
 {
     for (size_t i = 0; i < objects->count; i++)

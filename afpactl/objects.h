@@ -26,6 +26,10 @@ typedef struct objects {
 
 /* All objects whose path matches the pattern (fnmatch; NULL: all). */
 void objects_collect(app_t *app, const char *pattern, objects_t *objects);
+
+/* Those that match a pattern as it is spelled; if there are none, what it is made absolute and folded (pattern_absolute). */
+void objects_match(app_t *app, const char *pattern, const char *absolute, objects_t *objects);
+
 void objects_free(objects_t *objects);
 
 /* Whether it can be found by its path: neither in the making nor retired. */

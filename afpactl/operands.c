@@ -7,6 +7,7 @@
  */
 #include "config.h"
 
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -59,20 +60,52 @@ static void fold(char *whole)
     *out = 0;
 }
 
-char *path_absolute(const char *path)
+/* In a pattern the current folder stands for itself, whatever characters are in its name. */
+static char *escape(char *name)
 {
-    char *cwd = path[0] == '/' ? NULL : getcwd(NULL, 0), *whole = NULL;
+    char *escaped = must(malloc(2 * strlen(name) + 1)), *out = escaped;
 
-    if (asprintf(&whole, "%s/%s", cwd ? cwd : "", path) < 0)
+    for (const char *in = name; *in; in++) {
+        if (strchr("*?[\\", *in))
+            *out++ = '\\';
+        *out++ = *in;
+    }
+    *out = 0;
+    free(name);
+    return escaped;
+}
+
+static char *current_folder(void)
+{
+    char *name = getcwd(NULL, 0);
+
+    if (name)
+        return name;
+    complain("the current folder: %s", strerror(errno));
+    exit(EXIT_NOT_SO);
+}
+
+static char *absolute(const char *name, bool pattern)
+{
+    char *folder = name[0] == '/' ? must(strdup("")) : current_folder(), *whole = NULL;
+
+    if (pattern)
+        folder = escape(folder);
+    if (asprintf(&whole, "%s/%s", folder, name) < 0)
         whole = NULL;
     fold(must(whole));
-    free(cwd);
+    free(folder);
     return whole;
+}
+
+char *path_absolute(const char *path)
+{
+    return absolute(path, false);
 }
 
 char *pattern_absolute(const char *pattern)
 {
-    if (pattern[0] == '*' || pattern[0] == '?')
+    if (pattern[0] == '*' || pattern[0] == '?' || is_url(pattern))
         return must(strdup(pattern));
-    return path_absolute(pattern);
+    return absolute(pattern, true);
 }

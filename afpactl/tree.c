@@ -142,5 +142,5 @@ void tree_add(load_t *load, const char *path)
         return;
     }
     memcpy(t.path, path, length + 1);
-    walk(&t, length == 1 ? 0 : length, NULL, 0); /* "/" is put before each name anyway */
+    walk(&t, path[length - 1] == '/' ? length - 1 : length, NULL, 0); /* a slash is put before each name anyway */
 }

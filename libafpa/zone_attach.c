@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * What tools do with a zone that servers have made: attach to it, with the rights of its owner, and remove it.
+ * What tools do with a zone that servers have made: attach to it, with the rights of its owner, and remove it.  Who removes one
+ * holds the creation lock, as who makes or replaces one does, and never two of them at a time; so nobody removes what another
+ * process has just put in the place of what was judged.
  */
 #include "config.h"
 
@@ -16,6 +18,8 @@
 
 #include "owner.h"
 #include "zone.h"
+
+#define REPLACED_TRIES 100u
 
 static void path_of(const char *name_or_path, char *path, size_t room)
 {
@@ -79,28 +83,73 @@ afpa_status_t afpa_zone_attach(const char *name_or_path, bool drop_rights, afpa_
     return AFPA_OK;
 }
 
-afpa_status_t afpa_zone_destroy(const char *name_or_path, bool force, afpa_error_t *error)
-{
-    char path[AFPA_PATH_MAX];
-    uint64_t magic = 0;
-    unsigned living;
-    ssize_t got;
-    int fd;
+/* ---- removing ---- */
 
-    path_of(name_or_path, path, sizeof(path));
-    fd = open(path, O_RDWR | O_NOFOLLOW | O_CLOEXEC | O_NONBLOCK);
-    if (fd < 0)
-        return afpa__fail(error, errno == ENOENT ? AFPA_NOT_FOUND : AFPA_INVALID, "%s: %s", path, strerror(errno));
-    got = pread(fd, &magic, sizeof(magic), 0);
-    living = afpa__owners_living(fd);
-    close(fd);
-    if (magic == 0 && !strchr(name_or_path, '/')) /* a creation that was interrupted */
-        got = 0;
-    if (got != 0 && (got != (ssize_t)sizeof(magic) || magic != AFPA_MAGIC))
+/* `zeroes`: a file that has no beginning will do, which is how a creation is seen that is under way, or was interrupted. */
+static bool is_segment(int fd, bool zeroes)
+{
+    uint64_t magic = 0;
+    ssize_t got = pread(fd, &magic, sizeof(magic), 0);
+
+    return got == 0 || (got > 0 && magic == 0 && zeroes) || (got == (ssize_t)sizeof(magic) && magic == AFPA_MAGIC);
+}
+
+/* Takes the creation lock.  What is no segment is not locked: somebody else may have locked it for reasons of his own.
+ * AFPA_AGAIN: another file has taken its name meanwhile. */
+static afpa_status_t lock_as_named(int fd, const char *path, afpa_error_t *error)
+{
+    struct stat st, now;
+
+    if (!is_segment(fd, true))
+        return afpa__fail(error, AFPA_INVALID, "%s: is not an AFPA segment", path);
+    if (!afpa__owner_lock_creation(fd) || fstat(fd, &st) != 0)
+        return afpa__fail(error, AFPA_INVALID, "%s: cannot be locked: %s", path, strerror(errno));
+    return lstat(path, &now) == 0 && now.st_ino == st.st_ino && now.st_dev == st.st_dev ? AFPA_OK : AFPA_AGAIN;
+}
+
+static afpa_status_t open_locked(const char *path, int *fd, afpa_error_t *error)
+{
+    for (unsigned tries = 0; tries < REPLACED_TRIES; tries++) {
+        afpa_status_t status;
+
+        *fd = open(path, O_RDWR | O_NOFOLLOW | O_CLOEXEC | O_NONBLOCK);
+        if (*fd < 0)
+            return afpa__fail(error, errno == ENOENT ? AFPA_NOT_FOUND : AFPA_INVALID, "%s: %s", path, strerror(errno));
+        status = lock_as_named(*fd, path, error);
+        if (status == AFPA_OK)
+            return AFPA_OK;
+        close(*fd);
+        if (status != AFPA_AGAIN)
+            return status;
+    }
+    return afpa__fail(error, AFPA_IN_USE, "%s: is being replaced over and over", path);
+}
+
+/* The lock is held; it goes with the descriptor. */
+static afpa_status_t remove_locked(int fd, const char *path, bool named, bool force, afpa_error_t *error)
+{
+    unsigned living = afpa__owners_living(fd);
+
+    if (!is_segment(fd, named))
         return afpa__fail(error, AFPA_INVALID, "%s: is not an AFPA segment", path);
     if (living > 0 && !force)
         return afpa__fail(error, AFPA_IN_USE, "%s: is in use by %u processes", path, living);
     if (unlink(path) != 0)
         return afpa__fail(error, AFPA_INVALID, "%s: %s", path, strerror(errno));
     return AFPA_OK;
+}
+
+afpa_status_t afpa_zone_destroy(const char *name_or_path, bool force, afpa_error_t *error)
+{
+    char path[AFPA_PATH_MAX];
+    afpa_status_t status;
+    int fd;
+
+    path_of(name_or_path, path, sizeof(path));
+    status = open_locked(path, &fd, error);
+    if (status != AFPA_OK)
+        return status;
+    status = remove_locked(fd, path, !strchr(name_or_path, '/'), force, error);
+    close(fd);
+    return status;
 }

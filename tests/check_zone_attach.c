@@ -10,7 +10,9 @@
 #include <afpa/log.h>
 
 #include "check_main.h"
+#include "child.h"
 #include "fixture.h"
+#include "owner.h"
 #include "zone_state.h"
 
 START_TEST(attach)
@@ -95,14 +97,95 @@ START_TEST(destroy)
 }
 END_TEST
 
+/* ---- removing what somebody makes or replaces ---- */
+
+typedef enum change { CHANGE_NONE, CHANGE_GONE, CHANGE_REPLACED, CHANGE_USED, CHANGE_LIMIT } change_t;
+
+static const struct {
+    afpa_status_t status;
+    bool left; /* a file of that name */
+} removals[CHANGE_LIMIT] = {[CHANGE_NONE] = {AFPA_OK, false},
+                            [CHANGE_GONE] = {AFPA_NOT_FOUND, false},
+                            [CHANGE_REPLACED] = {AFPA_OK, false},
+                            [CHANGE_USED] = {AFPA_IN_USE, true}};
+
+static child_result_t destroy_next(void *arg)
+{
+    const change_t *change = arg;
+    afpa_error_t error;
+    afpa_status_t status = afpa_zone_destroy(zone_name, false, &error);
+
+    CHILD_NEED(status == removals[*change].status);
+    return CHILD_GOOD;
+}
+
+/* It waits for who has the creation lock, and judges what is under the name then. */
+START_TEST(destroy_waits)
+{
+    afpa_zone_options_t o = options_new();
+    change_t change = (change_t)_i;
+    afpa_zone_t *old = zone_open(&o), *new = NULL;
+    afpa_cache_t *user = NULL;
+    afpa_error_t error;
+    pid_t pid;
+    int fd = open(zone_path, O_RDWR | O_CLOEXEC);
+
+    ck_assert(afpa__owner_lock_creation(fd));
+    pid = child_start(destroy_next, &change);
+    usleep(50000);
+    ck_assert_int_eq(waitpid(pid, NULL, WNOHANG), 0);
+    ck_assert_uint_ne(inode_of(zone_path), 0);
+    if (change != CHANGE_NONE)
+        ck_assert_int_eq(unlink(zone_path), 0);
+    if (change == CHANGE_REPLACED || change == CHANGE_USED)
+        new = zone_open(&o);
+    if (change == CHANGE_USED)
+        ck_assert_msg(afpa_cache_attach(new, "test", &user, &error) == AFPA_OK, "%s", error.text);
+    afpa__owner_unlock_creation(fd); /* the child has the descriptor too */
+    close(fd);
+    ck_assert_int_eq(child_wait(pid), 0);
+    ck_assert_int_eq(inode_of(zone_path) != 0, removals[change].left);
+    afpa_cache_detach(&user);
+    afpa_zone_close(&new);
+    afpa_zone_close(&old);
+    unlink(zone_path);
+}
+END_TEST
+
+/* A lock on something else is none of its business. */
+START_TEST(destroy_does_not_wait_for_others)
+{
+    char path[] = "/dev/shm/checkzone-XXXXXX";
+    afpa_error_t error;
+    int fd = mkstemp(path), other;
+
+    ck_assert_int_eq((int)write(fd, "a file of somebody", 18), 18);
+    ck_assert(afpa__owner_lock_creation(fd));
+    ck_assert_int_eq(afpa_zone_destroy(path, true, &error), AFPA_INVALID);
+    ck_assert_int_eq(access(path, F_OK), 0);
+    close(fd);
+    unlink(path);
+    options_new();
+    ck_assert_int_eq(mkfifo(zone_path, 0600), 0);
+    other = open(zone_path, O_RDWR | O_CLOEXEC);
+    ck_assert_int_eq(afpa_zone_destroy(zone_name, true, &error), AFPA_INVALID);
+    ck_assert_int_eq(access(zone_path, F_OK), 0);
+    close(other);
+    unlink(zone_path);
+}
+END_TEST
+
 int main(void)
 {
     Suite *suite = suite_create("zone_attach");
-    TCase *loops = tcase_create("attach_to_something_else");
+    TCase *loops = tcase_create("attach_to_something_else"), *waits = tcase_create("destroy_waits");
 
     check_add(suite, "attach", attach);
     tcase_add_loop_test(loops, attach_to_something_else, 0, 3);
     suite_add_tcase(suite, loops);
     check_add(suite, "destroy", destroy);
+    tcase_add_loop_test(waits, destroy_waits, 0, CHANGE_LIMIT);
+    suite_add_tcase(suite, waits);
+    check_add(suite, "destroy_does_not_wait_for_others", destroy_does_not_wait_for_others);
     return check_main(suite);
 }

@@ -1,10 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """afpactl create and destroy: sizes, names, places, owners; what exists already, is in use, or is not ours."""
+import fcntl
 import grp
 import os
 import pwd
 import signal
+import struct
 import subprocess
+import time
 
 import pytest
 
@@ -252,3 +255,56 @@ def test_two_at_once(make):
             assert process.returncode == DONE or b"exists already" in err, f"expected no other failure: {err}"
         assert DONE in ends, "expected one to make it"
         zone.verified()
+
+
+# ---- the creation lock ----
+
+# struct flock, for the byte that libafpa/owner.c has that lock on.
+LOCK = struct.pack("@hhqqi", fcntl.F_WRLCK, os.SEEK_SET, (1 << 61) - 1, 1, 0)
+
+
+@pytest.fixture
+def being_made(make):
+    """A segment that somebody makes or replaces just now, and the descriptor that has the lock."""
+    zone = make()
+    with open(zone.path, "r+b") as file:
+        fcntl.fcntl(file, fcntl.F_OFD_SETLK, LOCK)
+        yield zone, file
+
+
+def start_destroy(zone):
+    process = zone.start("destroy", stdin=subprocess.DEVNULL)
+    time.sleep(0.2)
+    assert process.poll() is None and zone.path.exists(), "expected it to wait"
+    return process
+
+
+def test_destroy_waits(being_made):
+    zone, lock = being_made
+    process = start_destroy(zone)
+    lock.close()
+    assert process.communicate(timeout=30) == (b"", b"") and process.returncode == DONE, "expected it to be removed then"
+    assert not zone.path.exists()
+
+
+def test_destroy_judges_what_replaced_it(being_made, site, holder):
+    """Not what was under the name when it began."""
+    zone, lock = being_made
+    process = start_destroy(zone)
+    zone.path.unlink()
+    zone.create()
+    holder(zone, site / "small.txt")
+    lock.close()
+    err = process.communicate(timeout=30)[1]
+    assert process.returncode == NOT_SO and b"in use by 1 process" in err, f"expected the new one to be kept: {err}"
+    assert zone.json("stat")["objects"] == 1, "expected the new one"
+
+
+def test_destroy_does_not_wait_for_ever(being_made):
+    """Who has the lock may hang, or mean it: there is an end, with a message.  The alarm is sent rather than waited for."""
+    zone, _ = being_made
+    process = start_destroy(zone)
+    process.send_signal(signal.SIGALRM)
+    err = process.communicate(timeout=30)[1].decode()
+    assert process.returncode == NO_ZONE and err.startswith(f"afpactl: {zone.path}: a lock in it"), f"expected a message: {err}"
+    assert zone.path.exists(), "expected it to stay"

@@ -122,3 +122,42 @@ def test_disabled_zone(zone, site):
     zone.run("disable").done()
     ended = zone.run("--json", "restore", stdin=str(site / "empty").encode())
     assert ended.complains(NOT_SO, "disabled").json["files"] == 0, f"expected nothing to be loaded: {ended}"
+
+
+# ---- keys that are no folded paths ----
+
+SPELLED = ["/sub/../small.txt", "//small.txt", "/./small.txt", "/sub//large.bin", "//sub/.././chunk.bin", "/small.txt"]
+
+
+def test_spellings_come_back(make, site, holder):
+    """A server's root or alias can have such parts, and then the keys have them: none is lost, none is added."""
+    first, second = make(), make()
+    holder(first, *[f"{site}{given}" for given in SPELLED]).end()
+    saved = first.run("dump").done().out
+    assert sorted(saved.decode().splitlines()) == sorted(f"{site}{given}" for given in SPELLED), "expected the keys as they are"
+    assert second.run("--json", "restore", stdin=saved).done().json["files"] == len(SPELLED), "expected all of them"
+    assert second.paths() == first.paths(), "expected the same keys"
+    assert second.run("dump").done().out == saved, "expected the same list again"
+    second.run("verify", "--content").done()
+
+
+def test_file_that_is_a_folder_now(zone, site):
+    """Its files were not saved under that name."""
+    given = f"{site}/sub\n{site}/empty\n".encode()
+    result = zone.run("--json", "restore", stdin=given).done().json
+    assert (result["files"], result["skipped"]) == (1, {"not_regular": 1}), f"expected the file alone: {result}"
+    assert zone.paths() == [f"{site}/empty"], "expected nothing that was not in the list"
+
+
+def test_relative_names(zone, site):
+    """dump prints none, but somebody may write one."""
+    assert zone.run("--json", "restore", stdin=b"sub/../empty\n", cwd=site).done().json["files"] == 1
+    assert zone.paths() == [f"{site}/empty"], "expected it to be made absolute"
+
+
+def test_list_that_ends_names_with_nul(zone, site):
+    """Read as lines, most of it would be lost without a word."""
+    given = f"{site}/empty\0{site}/small.txt\0".encode()
+    ended = zone.run("--json", "restore", stdin=given)
+    assert ended.complains(NOT_SO, "standard input", "NUL", "-0").json["files"] == 0, f"expected it to be told: {ended}"
+    assert zone.run("--json", "restore", "-0", stdin=given).done().json["files"] == 2, "expected -0 to read it"

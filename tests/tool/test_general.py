@@ -263,3 +263,22 @@ def test_nobody_reads(zone, site):
     with open(write, "wb") as pipe:
         ended = subprocess.run([AFPACTL, "-z", zone.path, "list"], stdout=pipe, stderr=subprocess.PIPE, timeout=30)
     assert ended.returncode in (-13, 141, NOT_SO), f"expected no other end: {ended}"
+
+
+CLOSED = {"0": "<&-", "1": ">&-", "2": "2>&-", "all": "<&- >&- 2>&-"}
+
+
+@pytest.mark.parametrize("streams", CLOSED)
+def test_closed_streams(zone, site, streams):
+    """The segment does not get the number of one of them, or what is printed would be written into it."""
+    for index in range(100):  # what is printed of them does not wait in a buffer
+        put(site / f"file{index}")
+    zone.warm(site)
+    before = zone.path.read_bytes()[:4096]
+    how = ["sh", "-c", f'"$@" {CLOSED[streams]}', "sh"]
+    for args in (["show", "/not/there"], ["list"], ["stat"], ["warm", "-"], ["dump"]):
+        ended = zone.run(*args, prefix=how)
+        if args[0] != "warm" and streams in ("1", "all"):
+            assert ended.status == NOT_SO, f"expected it to be told that nothing can be printed: {ended}"
+    assert zone.path.read_bytes()[:4096] == before, "expected the segment's header to stay"
+    zone.run("verify", "--content").done()

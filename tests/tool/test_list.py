@@ -184,3 +184,22 @@ def test_names_elsewhere(named, name):
     zone.run("warm", path + b"!").complains(NOT_SO, f"{folder}/{HARMLESS[name]}!: not_found")
     assert zone.run("purge", path).done().text == "purged 1 object\n", "expected it to be dropped, and it alone"
     assert len(zone.json("list")) == len(HARMLESS) - 1, "expected the others to stay"
+
+
+def test_names_that_are_not_folded(zone, site):
+    """What a server spells with such parts is found as it is spelled; what is not there so, as it is folded."""
+    for name in ("//small.txt", "/sub/../empty", "/chunk.bin"):
+        zone.json("warm", "-x", f"{site}{name}")
+    for given, found in [("//small.txt", "//small.txt"), ("//small*", "//small.txt"), ("/sub/../*", "/sub/../empty"),
+                         ("/sub/../ch*", "/chunk.bin"), ("//chunk.bin", "/chunk.bin")]:
+        assert zone.paths(f"{site}{given}") == [f"{site}{found}"], f"expected {given} to find it"
+
+
+def test_pattern_in_a_folder_that_looks_like_one(zone, tmp_path):
+    """The folder one is in is no part of the pattern."""
+    for name in ("[x]/file", "x/file", "*/file", "back\\/file"):
+        put(tmp_path / name)
+    zone.warm(tmp_path)
+    for folder in ("[x]", "*", "back\\"):
+        found = zone.run("--json", "list", "f*", cwd=tmp_path / folder).done().json
+        assert [one["path"] for one in found] == [f"{tmp_path}/{folder}/file"], f"expected what is in {folder}"

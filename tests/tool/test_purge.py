@@ -129,3 +129,21 @@ def test_disabled_zone(zone, site):
     ended = zone.run("--json", "purge", "--all")
     assert (ended.status, ended.json) == (DONE, {"purged": 4}), f"expected all to go: {ended}"
     assert zone.json("list") == [], "expected an empty zone"
+
+
+def test_pattern_in_a_folder_that_looks_like_one(zone, tmp_path):
+    """Only what is in that folder goes."""
+    for name in ("*/file", "other/file"):
+        put(tmp_path / name)
+    zone.warm(tmp_path)
+    assert zone.run("--json", "purge", "f*", cwd=tmp_path / "*").done().json == {"purged": 1}, "expected one"
+    assert zone.paths() == [f"{tmp_path}/other/file"], "expected the other to stay"
+
+
+def test_names_that_are_not_folded(zone, site):
+    """Nothing else goes with them."""
+    for name in ("//small.txt", "//empty", "/small.txt"):
+        zone.json("warm", "-x", f"{site}{name}")
+    assert zone.json("purge", f"{site}//s*") == {"purged": 1}, "expected the one that is spelled so"
+    assert zone.json("purge", f"{site}//empty") == {"purged": 1}, "expected the very name"
+    assert zone.paths() == [f"{site}/small.txt"], "expected the other spelling to stay"

@@ -162,6 +162,16 @@ def test_no_folder(zone, tmp_path):
     zone.run("serve", put(tmp_path / "file", b"x")).fails(NOT_SO, tmp_path / "file", "Not a directory")
 
 
+def test_address_for_people(zone, tmp_path):
+    """The folder's name in one line, whatever is in it."""
+    put(tmp_path / "\x1b[2J\n" / "file")
+    process = zone.start("serve", tmp_path / "\x1b[2J\n")
+    said = process.stdout.readline().decode()
+    process.send_signal(signal.SIGTERM)
+    assert process.communicate(timeout=SECONDS) == (b"", b"")
+    assert re.fullmatch(rf"http://127\.0\.0\.1:\d+/ from {re.escape(str(tmp_path))}/\\x1b\[2J\\x0a, \d+ threads; .*\n", said), said
+
+
 # ---- response entries, as the other commands have them ----
 
 def test_show_of_a_url(zone, site, serving):
@@ -183,6 +193,15 @@ def test_purge_of_a_url(zone, site, serving):
     assert zone.json("purge", "http://localhost/small.html")["purged"] == 2, "expected both forms"
     assert str(site / "small.html") in zone.paths(), "expected the file to stay"
     zone.run("purge", "http://localhost/small.html").complains(NOT_SO, "no response entry for this URL")
+
+
+def test_list_of_urls(zone, site, serving):
+    """A pattern that begins as they do is no path in the current folder."""
+    for name in ("small.html", "chunk.bin"):
+        fetch(serving.port, get(f"/{name}"))
+    found = zone.run("--json", "list", "http://localhost/*.html*", cwd=site).done().json
+    assert [one["path"].partition(" ")[0] for one in found] == ["http://localhost/small.html"], f"expected that one: {found}"
+    assert zone.run("list", "h*", cwd=site).status == NOT_SO, "expected another to be one"
 
 
 def test_counts_and_dump(zone, serving):

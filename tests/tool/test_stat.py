@@ -3,11 +3,12 @@
 import re
 import resource
 import signal
+import subprocess
 import time
 
 import pytest
 
-from tool import DONE, NO_ZONE, STAT, died_by, put, wrong
+from tool import DONE, NO_ZONE, NOT_SO, SECONDS, STAT, command, died_by, environment, put, wrong
 from wire import eventually
 
 
@@ -117,6 +118,17 @@ def test_several_owners(zone, site, holder):
 
 
 # ---- reset ----
+
+def test_reset_of_what_could_not_be_printed(zone, site):
+    """Counters that nobody got to see are kept."""
+    zone.warm(site)
+    before = zone.json("stat")["fills"]
+    with open("/dev/full", "wb") as full:
+        ended = subprocess.run(command("-z", zone.path, "stat", "--reset"), stdout=full, stderr=subprocess.PIPE, timeout=SECONDS,
+                               env=environment())
+    assert ended.returncode == NOT_SO and ended.stderr.startswith(b"afpactl: standard output: "), f"expected a message: {ended}"
+    assert zone.json("stat")["fills"] == before > 0, "expected the counters to stay"
+
 
 def test_reset(zone, site, holder):
     with holder(zone, site / "small.txt", site / "small.txt"):

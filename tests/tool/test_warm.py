@@ -65,6 +65,44 @@ def test_spellings(zone, site, given):
     assert zone.paths() == files(site), "expected absolute names, folded"
 
 
+EXACT = {  # behind the folder; the keys of a tree are those of a server with that root, whose one slash at the end does not count
+    "": "/small.txt", "/": "/small.txt", "//": "//small.txt", "/sub/..": "/sub/../small.txt", "/.": "/./small.txt",
+    "//small.txt": "//small.txt", "/sub/../small.txt": "/sub/../small.txt",
+}
+
+
+@pytest.mark.parametrize("option", ["--exact", "-x"])
+@pytest.mark.parametrize("given", EXACT)
+def test_exact(zone, site, given, option):
+    (site / "sub/large.bin").unlink()
+    (site / "chunk.bin").unlink()
+    (site / "empty").unlink()
+    assert zone.json("warm", option, f"{site}{given}")["files"] == 1, "expected the file"
+    assert zone.paths() == [f"{site}{EXACT[given]}"], "expected the key as it is spelled"
+    zone.run("purge", "--all").done()
+    assert zone.run("--json", "warm", option, "-", stdin=os.fsencode(f"{site}{given}")).done().json["files"] == 1
+    assert zone.paths() == [f"{site}{EXACT[given]}"], "expected the same of a list"
+    zone.run("purge", "--all").done()
+    assert zone.json("warm", f"{site}{given}")["files"] == 1, "expected the file without the option"
+    assert zone.paths() == [f"{site}/small.txt"], "expected it folded then"
+
+
+def test_exact_relative(zone, site):
+    """No server spells a path so, so there is nothing to keep."""
+    assert zone.run("--json", "warm", "-x", "sub/../small.txt", "./empty", cwd=site).done().json["files"] == 2
+    assert zone.paths() == [f"{site}/empty", f"{site}/small.txt"], "expected them folded"
+
+
+def test_folder_that_is_gone(zone, tmp_path):
+    """A relative name in it means nothing; least of all one in the root folder."""
+    (tmp_path / "gone").mkdir()
+    for args in (["warm", "etc/passwd"], ["purge", "etc/passwd"], ["show", "etc/passwd"], ["list", "etc/p*"]):
+        script = 'rmdir "$PWD"; exec "$@"'
+        (tmp_path / "gone").mkdir(exist_ok=True)
+        zone.run(*args, cwd=tmp_path / "gone", prefix=["sh", "-c", script, "sh"]).fails(NOT_SO, "the current folder: No such file")
+    assert zone.paths() == [], "expected nothing to be loaded"
+
+
 def test_several(zone, site, tmp_path):
     other = put(tmp_path / "other")
     assert zone.warm(site / "sub", site / "empty", other)["files"] == 3, "expected all operands"
