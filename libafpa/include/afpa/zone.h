@@ -72,8 +72,8 @@ afpa_status_t afpa_zone_attach(const char *name_or_path, bool drop_rights, afpa_
 /* Unmaps.  *zone may be NULL; it is set to NULL.  No cache may be attached through it any more. */
 void afpa_zone_close(afpa_zone_t **zone);
 
-/* Removes the segment's file.  AFPA_IN_USE if it has living owners (pass force to remove it all the same: they go on, on the
- * memory they have mapped, and nobody new joins them). */
+/* Removes the segment's file; waits for who is making or replacing it.  AFPA_IN_USE if it has living owners (pass force to remove it
+ * all the same: they go on, on the memory they have mapped, and nobody new joins them), or if it is replaced over and over. */
 afpa_status_t afpa_zone_destroy(const char *name_or_path, bool force, afpa_error_t *error);
 
 /* The name given at creation, the path, the bytes given as size, the chunk size; valid as long as the zone is open. */
