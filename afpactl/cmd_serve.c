@@ -316,7 +316,7 @@ static int run(serve_t *serve)
     for (unsigned i = 0; i < serve->jobs; i++)
         if ((errno = pthread_create(&serve->threads[i].id, NULL, work, &serve->threads[i])) != 0) {
             complain("no thread can be started: %s", strerror(errno));
-            return EXIT_NOT_SO;
+            exit(EXIT_NOT_SO); /* others run already, on memory of the caller */
         }
     if (serve->app->json)
         json_print_line(json_pack("{s:s,s:i,s:i}", "address", "127.0.0.1", "port", (int)serve->port, "threads", (int)serve->jobs));
