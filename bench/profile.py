@@ -172,6 +172,7 @@ def alone(session, name, work, data):
     if not found:
         say(f"{name}:{work.name}: {scratch['cells'][work.name][name].get('absent', 'perf recorded nothing')}")
         return
+    data["servers"].setdefault(name, scratch["servers"][name])
     keep(data, name, work, {**found, **parts})
 
 
