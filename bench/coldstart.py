@@ -12,6 +12,7 @@ KIND = "cold-start"
 SECONDS = {True: 3, False: 4}  # quick, or not
 WINDOW = 0.2      # seconds over which a rate is taken
 STEADY = 0.95
+SENT_BY = (0.1, 0.5, 1)  # seconds after which it is noted how much has come
 ROUNDS = 3
 
 
@@ -37,22 +38,25 @@ def time_to_steady(samples):
     return samples[-1][0], steady
 
 
-def measure_one(server, session, cpus):
+def measure_one(server, session, cpus, watch):
     load = Load(server.url(), server.dir, 32, list=session.files.sequence, cpus=cpus)
-    process = load.begin()
-    try:
-        samples = bytes_received(process, SECONDS[session.options.quick])
-    finally:
-        result = Load.end(process, 0.01)
+    with watch(server, ""):
+        process = load.begin()
+        try:
+            samples = bytes_received(process, SECONDS[session.options.quick])
+        finally:
+            result = Load.end(process, 0.01)
     if result["bad"] or result["broken"] or not result["replies"]:
         raise LoadFailed(f"{result['bad']} replies other than 200, {result['broken']} requests without a reply")
     started = next((i for i, sample in enumerate(samples) if sample[1] > samples[0][1] + 100000), 0)
-    samples = [(at - samples[started][0], count) for at, count in samples[max(started - 1, 0):]]
+    begin = samples[max(started - 1, 0)]
+    samples = [(at - begin[0], count - begin[1]) for at, count in samples[max(started - 1, 0):]]
     seconds, steady = time_to_steady(samples)
-    return {"to_95_s": seconds, "steady_mb_s": steady / 1e6, "replies_s": result["replies"] / result["seconds"]}
+    return {"to_95_s": seconds, "steady_mb_s": steady / 1e6, "replies_s": result["replies"] / result["seconds"],
+            **{f"mb_{at}s": next((count for when, count in samples if when >= at), samples[-1][1]) / 1e6 for at in SENT_BY}}
 
 
-def measure_work(session, kinds, work, data):
+def measure_work(session, kinds, work, data, watch=measure.nothing):
     from bench.matrix import say
     cells = data["cells"].setdefault(work.name, {})
     cpus = measure.processors()[1]
@@ -65,7 +69,7 @@ def measure_work(session, kinds, work, data):
             if not servers:
                 break
             try:
-                rounds.append(measure_one(servers[0], session, cpus))
+                rounds.append(measure_one(servers[0], session, cpus, watch))
             except (LoadFailed, StartFailed, OSError, ValueError, IndexError) as error:
                 refused = f"failed: {str(error)[:300]}"
                 say(f"  {kind.name}: {refused}")
@@ -77,4 +81,5 @@ def measure_work(session, kinds, work, data):
             continue
         cells[kind.name] = {"rounds": rounds, **{name: results.spread([r[name] for r in rounds]) for name in rounds[0]}}
         cell = cells[kind.name]
-        say(f"  {kind.name:18} {cell['to_95_s']['median']:6.2f} s to 95 % of {cell['steady_mb_s']['median']:.0f} MB/s")
+        say(f"  {kind.name:18} {cell['to_95_s']['median']:6.2f} s to 95 % of {cell['steady_mb_s']['median']:.0f} MB/s; "
+            f"{cell['mb_1s']['median']:.0f} MB in the first second")

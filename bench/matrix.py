@@ -14,7 +14,7 @@ from bench.load import Load, LoadFailed, constant_rate
 from bench.work import MB
 
 WARM_SECONDS = 0.3
-MIX_WARM_SECONDS = 60  # at most; it ends when each file was asked for
+MIX_WARM_SECONDS = 60  # at most, rests aside; it ends when each file was asked for
 MIX_PASSES = 2         # a response is captured of the second request
 BROKEN_MOST = 0.5      # requests without a reply, per reply; what is below is told with the figures
 KINDS = ("closed", "rate")
@@ -88,9 +88,11 @@ class Matrix:
             end, seen, wanted = time.monotonic() + MIX_WARM_SECONDS, 0, MIX_PASSES * self.files.total
             while seen < wanted and time.monotonic() < end:
                 load.start = seen
-                result = load.run(1)
+                result = load.run(server.warm_by[0])
                 self.right(work, result)
                 seen += result["seen"]
+                time.sleep(server.warm_by[1])
+                end += server.warm_by[1]
             if seen < wanted:
                 raise LoadFailed(f"only {seen} of {wanted} files in {MIX_WARM_SECONDS} s")
 

@@ -6,10 +6,12 @@ from pathlib import Path
 
 from bench import plot, results
 from bench.results import cell_of
+from bench.work import WORKS
 
 PROSE = Path(__file__).with_name("prose.md")
 WIDE = 8  # columns of a table, at most
 OURS = (("nginx-afpa-fast", None), ("httpd-afpa-fast", "httpd"))  # who is compared with whom: all, or those of that name
+PROFILED = 5  # rows of a profile that are on the page
 MEMORY_WORK = ("size-1k", "mix", "size-10m")
 MADE = "<!-- made by bench/run --report from bench/results; texts are in bench/prose.md -->"
 
@@ -172,8 +174,10 @@ class Page:
         for work in self.works("cold-start"):
             self.section("Cold start", "cold start")
             rows = [[self.title(server), self.cell(work, server, lambda cell: with_spread(cell["to_95_s"])),
-                     self.cell(work, server, lambda cell: number(cell["steady_mb_s"]["median"]))] for server in self.servers() if not self.only(server)]
-            self.add(table(["", "seconds to 95 % of its steady rate", "that rate, MB/s"], rows))
+                     self.cell(work, server, lambda cell: number(cell["steady_mb_s"]["median"])),
+                     self.cell(work, server, lambda cell: with_spread(cell["mb_1s"]) if "mb_1s" in cell else None)]
+                    for server in self.servers() if not self.only(server)]
+            self.add(table(["", "seconds to 95 % of its steady rate", "that rate, MB/s", "MB in the first second"], rows))
 
     def instructions(self):
         for work in self.works("instructions"):
@@ -216,6 +220,20 @@ class Page:
         return (f"- {self.data['works'][work]['title']}: {self.title(server)} {number(cell[figure]['median'])}, "
                 f"{self.title(ours)} {number(mine[figure]['median'])} ({figure}). {text or '**Not explained yet.**'}")
 
+    def profiles(self):
+        """Where the time of those goes who were profiled."""
+        rows = []
+        for work, servers in self.data["profiles"].items():
+            for server, found in servers.items():
+                for part, one in [("", found), *((f", {name}", its) for name, its in found.items() if isinstance(its, dict) and "waits" in its)]:
+                    waits = [f"{why} {seconds:.1f} s ({times} × {mean:.1f} ms)" for seconds, times, mean, why, _ in one.get("waits", [])[:PROFILED]]
+                    if "ready" in one:
+                        waits.append(f"a processor {one['ready']['seconds']:.1f} s (p99 {one['ready'].get('p99_ms', 0):.1f} ms)")
+                    rows.append([f"{WORKS[work].title}{part}", self.title(server), ", ".join(f"{where} {share:.0f} %" for share, where in one["objects"][:PROFILED]),
+                                 ", ".join(f"{name} {share:.0f} %" for share, name, _ in one["functions"][:PROFILED]), ", ".join(waits) or "–"])
+        if rows:
+            self.add("### Profiles", self.prose.get("profiles", ""), table(["work", "server", "in", "most of it in", "all threads wait for"], rows))
+
     def all_figures(self):
         self.section("All figures", "all figures")
         closed = self.sizes() + self.others()
@@ -241,7 +259,7 @@ class Page:
 
     def text(self):
         for part in (self.head, self.server_table, self.by_size, self.floor, self.other_work, self.rate, self.rate_check, self.slow_disk, self.cold_start,
-                     self.instructions, self.ahead, self.all_figures, self.footnotes):
+                     self.instructions, self.ahead, self.profiles, self.all_figures, self.footnotes):
             part()
         self.add(self.prose.get("again", ""))
         return "\n\n".join(self.out) + "\n"

@@ -68,17 +68,19 @@ def why_not():
     return "" if Path("/dev/fuse").exists() else "there is no /dev/fuse"
 
 
-def measure_one(server, work, options, hot, cpus):
+def measure_one(server, work, options, hot, cpus, watch):
     """Rounds of hot requests, alone and beside the scan in turn."""
     global cold_next
     rounds = {"quiet": [], "scan": []}
     for _ in range(min(options.rounds, ROUNDS[options.quick])):
         warm(server, hot, cpus)
-        rounds["quiet"].append(hot_round(server, work, hot, cpus, HOT_SECONDS[options.quick]))
+        with watch(server, "quiet"):
+            rounds["quiet"].append(hot_round(server, work, hot, cpus, HOT_SECONDS[options.quick]))
         cold = Load(server.url(), server.dir, SCANNERS, pattern="/cold/%d.bin", start=cold_next, cpus=cpus, nice=10)
         process = cold.begin()
         try:
-            one = hot_round(server, work, hot, cpus, HOT_SECONDS[options.quick])
+            with watch(server, ""):
+                one = hot_round(server, work, hot, cpus, HOT_SECONDS[options.quick])
         finally:
             scanned = Load.end(process, 0.05)
         cold_next += 2 * scanned["replies"] + 1000
@@ -110,7 +112,7 @@ def hot_round(server, work, hot, cpus, seconds):
             **{key: result[key] for key in ("p50_us", "p99_us", "p999_us", "max_us")}}
 
 
-def measure_all(session, kinds, work, cells, disk, group, data):
+def measure_all(session, kinds, work, cells, disk, group, data, watch):
     servers_cpus, load_cpus = measure.processors()
     hot = session.directory / "hot"
     hot.write_text("".join(f"/hot/{number}.bin\n" for number in range(HOT_FILES)))
@@ -127,15 +129,15 @@ def measure_all(session, kinds, work, cells, disk, group, data):
             if not servers:
                 cells[kind.name] = {"absent": refused or data["servers"][kind.name].get("absent", "did not start")}
                 continue
-            with_server(servers[0], work, session.options, hot, load_cpus, cells)
+            with_server(servers[0], work, session.options, hot, load_cpus, cells, watch)
     finally:
         session.site = kept
 
 
-def with_server(server, work, options, hot, cpus, cells):
+def with_server(server, work, options, hot, cpus, cells, watch):
     from bench.matrix import say
     try:
-        cells[server.name] = cell = measure_one(server, work, options, hot, cpus)
+        cells[server.name] = cell = measure_one(server, work, options, hot, cpus, watch)
         say(f"  {server.name:18} alone p50 {cell['quiet']['p50_us']['median']:7.0f} p99 {cell['quiet']['p99_us']['median']:7.0f} us; beside the scan "
             f"p50 {cell['p50_us']['median']:8.0f} p99 {cell['p99_us']['median']:8.0f} p99.9 {cell['p999_us']['median']:8.0f} us; "
             f"{cell['cold_s']['median']:.0f} cold/s; answered {min(r['answered'] for r in cell['rounds']):.3f}")
@@ -146,7 +148,7 @@ def with_server(server, work, options, hot, cpus, cells):
         server.close()
 
 
-def measure_work(session, kinds, work, data):
+def measure_work(session, kinds, work, data, watch=measure.nothing):
     cells = data["cells"].setdefault(work.name, {})
     reason, disk = why_not(), None
     if not reason:
@@ -160,7 +162,7 @@ def measure_work(session, kinds, work, data):
     group = Group()
     data["works"][work.name].update(delay_ms=DELAY_MS, hot_files=HOT_FILES, scanners=SCANNERS, cache_mb=CACHE_MB, group_mb=GROUP_MB if group.path else 0)
     try:
-        measure_all(session, kinds, work, cells, disk, group, data)
+        measure_all(session, kinds, work, cells, disk, group, data, watch)
     finally:
         session.close([])
         group.close()

@@ -47,6 +47,7 @@ class Bench(Child):
     only = None        # work that it is measured for, if not all
     cannot = {}        # work → why not
     single = ()        # words with which it is one process
+    warm_by = (1, 0)   # seconds of requests and of rest, in turn, when every file of the mix is asked for
 
     def __init__(self, site, wrap=(), alone=False):
         """wrap: words before the command; alone: as one process."""

@@ -107,8 +107,12 @@ def test_page(measured, server, tmp_path):
         one["hit_ratio"] = 1.0
     data["servers"]["nginx-afpa-fast"] = {**data["servers"][server], "title": "ours", "ours": True}
     data["cells"]["size-1k"]["nginx-afpa-fast"] = cell
+    data["profiles"] = {"slow-disk": {server: {"objects": [[90.0, "kernel"]], "functions": [[30.0, "xas_load", "kernel"]],
+                                               "waits": [[2.5, 100, 25.0, "pread64: folio_wait", "nginx"]],
+                                               "ready": {"times": 9, "seconds": 0.2, "p50_ms": 0.1, "p99_ms": 5.0, "max_ms": 6.0}}}}
     report.make(data, tmp_path, tmp_path / "latest.svg")
     page = (tmp_path / "benchmarks.md").read_text()
     assert report.with_spread(data["cells"]["size-1k"][server]["cpu_us"]) in page, "expected the figure"
     assert re.search(r"\| H2O \| – \[(\d+)\] \|", page) and "1. not installed" in page, "expected the reason"
     assert re.search(r"^- 1 KB: nginx, stock [\d.]+, ours 100,000", page, re.M), "expected who is ahead"
+    assert "| kernel 90 % | xas_load 30 % | pread64: folio_wait 2.5 s (100 × 25.0 ms), a processor 0.2 s (p99 5.0 ms) |" in page, "expected the profile"
