@@ -32,6 +32,7 @@
 #include "site.h"
 
 #define THREADS_MAX 64
+#define DESCRIPTORS 2048   /* per thread, from the beginning */
 #define CONNECTIONS 100000 /* per thread; the process's limit of descriptors is reached first */
 #define HEAD_MS 30000
 #define LINGER_MS 5000
@@ -310,6 +311,7 @@ static int run(serve_t *serve)
     sigaddset(&stop, SIGINT);
     sigaddset(&stop, SIGTERM);
     pthread_sigmask(SIG_BLOCK, &stop, &before);
+    afpa_descriptors_reserve(serve->jobs * DESCRIPTORS);
     serve->pool = must(afpa_executor_pthread(4, 4096));
     for (unsigned i = 0; i < serve->jobs; i++)
         thread_prepare(serve, &serve->threads[i]);

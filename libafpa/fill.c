@@ -124,8 +124,12 @@ static uint32_t *futex_of(afpa__segment_t *s, uint32_t entry)
     return halves + (__BYTE_ORDER__ == __ORDER_BIG_ENDIAN__);
 }
 
+/* The word is written before the waiters are counted, and they count themselves before the kernel reads the word. */
 void afpa__fill_wake(afpa__segment_t *s, uint32_t entry)
 {
+    atomic_thread_fence(memory_order_seq_cst);
+    if (atomic_load(&s->space->fill_waiters) == 0)
+        return;
     syscall(SYS_futex, futex_of(s, entry), FUTEX_WAKE, INT_MAX, NULL, NULL, 0);
 }
 
@@ -133,9 +137,12 @@ static void wait_for(afpa_cache_t *cache, uint32_t entry, uint64_t word)
 {
     struct timespec timeout = {0, WAIT_MS * 1000000};
     uint32_t owner = afpa__word_owner(word);
+    bool late;
 
-    if (syscall(SYS_futex, futex_of(cache->segment, entry), FUTEX_WAIT, (uint32_t)word, &timeout, NULL, 0) == -1 &&
-        errno == ETIMEDOUT && owner < AFPA_OWNERS && owner != cache->ledger.slot && !afpa__owner_alive(cache->fd, owner))
+    atomic_fetch_add(&cache->segment->space->fill_waiters, 1);
+    late = syscall(SYS_futex, futex_of(cache->segment, entry), FUTEX_WAIT, (uint32_t)word, &timeout, NULL, 0) == -1 && errno == ETIMEDOUT;
+    atomic_fetch_sub(&cache->segment->space->fill_waiters, 1);
+    if (late && owner < AFPA_OWNERS && owner != cache->ledger.slot && !afpa__owner_alive(cache->fd, owner))
         afpa_cache_reap(cache);
 }
 

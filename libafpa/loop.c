@@ -9,6 +9,7 @@
 
 #include <arpa/inet.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <netdb.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
@@ -17,6 +18,7 @@
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include "clock.h"
@@ -25,6 +27,23 @@
 #define EVENTS 256
 #define ACCEPTS 64 /* per turn of the loop */
 #define PAUSE_MS 100
+
+void afpa_descriptors_reserve(unsigned count)
+{
+    struct rlimit limit;
+    int fd, high;
+
+    if (count == 0 || getrlimit(RLIMIT_NOFILE, &limit) != 0)
+        return;
+    if (count > limit.rlim_cur)
+        count = (unsigned)limit.rlim_cur;
+    fd = eventfd(0, EFD_CLOEXEC);
+    high = fd < 0 ? -1 : fcntl(fd, F_DUPFD_CLOEXEC, (int)count - 1);
+    if (high >= 0)
+        close(high);
+    if (fd >= 0)
+        close(fd);
+}
 
 /* ---- listening ---- */
 

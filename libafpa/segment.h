@@ -143,6 +143,7 @@ typedef struct afpa__space_shared {
     afpa__queue_shared_t queue[AFPA__QUEUES];
     uint64_t bytes_cached;
     uint32_t ghost_clock;
+    _Atomic uint32_t fill_waiters; /* threads that wait for somebody's fill, or died at it; not under the lock */
 } afpa__space_shared_t;
 
 /* Where everything lies, from (size, chunk_size) alone; never read from the segment. */

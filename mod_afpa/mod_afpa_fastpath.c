@@ -349,6 +349,7 @@ void afpa_mod_fastpath_child(apr_pool_t *pchild, server_rec *s)
     ap_mpm_query(AP_MPMQ_MAX_THREADS, &workers);
     count = conf->threads > 0 ? (unsigned)conf->threads : (unsigned)(workers + WORKERS_PER_LOOP - 1) / WORKERS_PER_LOOP;
     connections_most = conf->connections > 0 ? (unsigned)conf->connections : CONNECTIONS;
+    afpa_descriptors_reserve(connections_most + 4 * (unsigned)workers);
     if (afpa_mod_host_start(pchild, setup.pconf, (unsigned)workers) != APR_SUCCESS) {
         ap_log_error(APLOG_MARK, APLOG_ERR, errno, s, "AfpaFastPath: no thread can be started; this child serves without");
         return;

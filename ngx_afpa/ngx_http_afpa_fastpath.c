@@ -423,6 +423,7 @@ ngx_int_t ngx_http_afpa_fastpath_init_process(ngx_cycle_t *cycle, ngx_http_afpa_
 
     if (conf->fast_zone == NULL || conf->fast_zone->cache == NULL)
         return NGX_OK;
+    afpa_descriptors_reserve((unsigned)cycle->connection_n);
     setup.executor = &ngx_http_afpa_executor;
     engine_cache = conf->fast_zone->cache;
     engine = afpa_engine_create(&setup);

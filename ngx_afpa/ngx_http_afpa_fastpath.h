@@ -8,6 +8,7 @@
 #include "ngx_http_afpa.h"
 
 #include <afpa/engine.h>
+#include <afpa/loop.h>
 #include <afpa/response.h>
 
 /* A connection of a listening socket that was taken over.  Lies in the connection's pool; the transport comes first. */

@@ -449,6 +449,67 @@ START_TEST(single_flight_of_two)
 }
 END_TEST
 
+/* Who waits is woken when the reading has ended, and does not wait out its time. */
+typedef struct waiting {
+    fixture_t f;
+    uint32_t object;
+    int fd;
+    struct timespec ended;
+} waiting_t;
+
+static void *wait_for_fill(void *arg)
+{
+    waiting_t *w = arg;
+
+    CHECK_THAT(afpa__fill_entry(w->f.cache, w->object, 1, w->fd, AFPA__EVICT_OBJECTS) == AFPA_OK);
+    clock_gettime(CLOCK_MONOTONIC, &w->ended);
+    return NULL;
+}
+
+/* Nanoseconds from the end of a reading to that of the wait for it. */
+static int64_t time_to_wake(waiting_t *w, uint32_t entry)
+{
+    _Atomic uint64_t *word = &w->f.segment->entries[entry].word;
+    uint64_t generation = afpa__word_generation(atomic_load(word));
+    struct timespec pause = {0, 7000000}, done;
+    pthread_t thread;
+
+    atomic_store(word, afpa__word(AFPA__FILLING, w->f.cache->ledger.slot, generation));
+    ck_assert_int_eq(pthread_create(&thread, NULL, wait_for_fill, w), 0);
+    while (atomic_load(&w->f.segment->space->fill_waiters) == 0)
+        sched_yield();
+    nanosleep(&pause, NULL); /* it sleeps by now */
+    clock_gettime(CLOCK_MONOTONIC, &done);
+    atomic_store(word, afpa__word(AFPA__PINNED, 0, generation));
+    afpa__fill_wake(w->f.segment, entry);
+    pthread_join(thread, NULL);
+    ck_assert_uint_eq(atomic_load(&w->f.segment->space->fill_waiters), 0);
+    return (int64_t)(w->ended.tv_sec - done.tv_sec) * 1000000000 + w->ended.tv_nsec - done.tv_nsec;
+}
+
+START_TEST(woken)
+{
+    unsigned late = 0;
+    waiting_t w = {0};
+    const char *path;
+    uint32_t entry;
+    afpa_ref_t ref;
+
+    fixture_begin(&w.f, ZONE);
+    path = fixture_file(&w.f, "a", FIXTURE_CHUNK + 1, 1);
+    ref = fixture_open(&w.f, "a");
+    w.object = ref.object;
+    entry = afpa__object_entry(w.f.segment, ref.object, 1);
+    w.fd = open(path, O_RDONLY | O_CLOEXEC);
+    for (unsigned round = 0; round < 9; round++)
+        late += time_to_wake(&w, entry) > 20000000; /* of the 43 ms that were left */
+    ck_assert_uint_lt(late, 5);
+    close(w.fd);
+    afpa_cache_release(&ref);
+    fixture_end(&w.f);
+}
+END_TEST
+
 /* ---- a reader that died ---- */
 
 static child_result_t die_filling(void *arg)
@@ -503,6 +564,7 @@ int main(void)
     check_add(suite, "without_room", without_room);
     check_add(suite, "neighbours", neighbours);
     check_add(suite, "single_flight_of_processes", single_flight_of_processes);
+    check_add(suite, "woken", woken);
     check_add(suite, "reader_died", reader_died);
     tcase_add_loop_test(loops, identity, 0, 8);
     tcase_add_loop_test(loops, refused, 0, CHECK_COUNT(refusals));

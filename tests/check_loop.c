@@ -8,6 +8,7 @@
 #include <pthread.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include "loop.h"
@@ -65,6 +66,39 @@ START_TEST(connecting_in_vain)
     afpa_transport_disconnect(client, NULL, AFPA_DISCONNECT_CLOSE);
     side_end(&s);
     side_end(&c);
+}
+END_TEST
+
+/* Slots of this process's table of descriptors. */
+static unsigned descriptors(void)
+{
+    FILE *status = fopen("/proc/self/status", "r");
+    unsigned size = 0;
+    char line[256];
+
+    ck_assert_ptr_nonnull(status);
+    while (fgets(line, sizeof(line), status))
+        (void)!sscanf(line, "FDSize: %u", &size);
+    fclose(status);
+    return size;
+}
+
+START_TEST(descriptors_reserved)
+{
+    struct rlimit limit = {700, 700};
+    int fd;
+
+    afpa_descriptors_reserve(0);
+    ck_assert_uint_lt(descriptors(), 500);
+    afpa_descriptors_reserve(500);
+    ck_assert_uint_ge(descriptors(), 500);
+    ck_assert_int_eq(setrlimit(RLIMIT_NOFILE, &limit), 0);
+    afpa_descriptors_reserve(100000); /* as many as it may have */
+    ck_assert_uint_ge(descriptors(), 700);
+    ck_assert_uint_lt(descriptors(), 100000);
+    fd = dup(0);
+    ck_assert(fd >= 0 && fd < 20); /* none is taken */
+    close(fd);
 }
 END_TEST
 
@@ -310,6 +344,7 @@ int main(void)
 
     side_add(suite, "connecting", connecting, 1);
     side_add(suite, "connecting_in_vain", connecting_in_vain, 1);
+    side_add(suite, "descriptors_reserved", descriptors_reserved, 1);
     side_add(suite, "cannot_listen", cannot_listen, 1);
     side_add(suite, "fair", fair, 1);
     side_add(suite, "jobs", jobs, 1);

@@ -24,6 +24,11 @@ typedef struct afpa_loop afpa_loop_t;
 /* NULL: errno says why. */
 afpa_loop_t *afpa_loop_create(void);
 
+/* Makes room for `count` descriptors (at most as many as the process may have) in the kernel's table of them, which else doubles when it
+ * is full: of a process with threads that stops whoever asked for one more, so an event loop at accept, for 15 to 20 ms each time.
+ * Call it once, if possible before threads are started. */
+void afpa_descriptors_reserve(unsigned count);
+
 /* Closes its listening sockets and frees it.  Its connections must be gone, and no job submitted to its executor be under way.
  * *loop may be NULL; it is set to NULL. */
 void afpa_loop_destroy(afpa_loop_t **loop);
