@@ -3,10 +3,9 @@
 SPECweb96 mix; how far it has come is seen in the bytes that wrk reads."""
 import os
 
-from child import StartFailed
-
 from bench import measure, results
 from bench.load import Load, LoadFailed, bytes_received
+from bench.turns import in_turns
 
 KIND = "cold-start"
 SECONDS = {True: 3, False: 4}  # quick, or not
@@ -61,25 +60,12 @@ def measure_work(session, kinds, work, data, watch=measure.nothing):
     cells = data["cells"].setdefault(work.name, {})
     cpus = measure.processors()[1]
     session.start_origin()
-    for kind in kinds:
-        refused, rounds = kind.refuses(work), []
-        for _ in range(0 if refused else min(ROUNDS, session.options.rounds)):
-            drop_files(session.files)
-            servers = session.start([kind], data)
-            if not servers:
-                break
-            try:
-                rounds.append(measure_one(servers[0], session, cpus, watch))
-            except (LoadFailed, StartFailed, OSError, ValueError, IndexError) as error:
-                refused = f"failed: {str(error)[:300]}"
-                say(f"  {kind.name}: {refused}")
-                break
-            finally:
-                servers[0].close()
-        if refused or not rounds:
-            cells[kind.name] = {"absent": refused or data["servers"][kind.name].get("absent", "did not start")}
-            continue
-        cells[kind.name] = {"rounds": rounds, **{name: results.spread([r[name] for r in rounds]) for name in rounds[0]}}
-        cell = cells[kind.name]
-        say(f"  {kind.name:18} {cell['to_95_s']['median']:6.2f} s to 95 % of {cell['steady_mb_s']['median']:.0f} MB/s; "
+
+    def one_round(server):
+        return measure_one(server, session, cpus, watch)
+
+    for name, rounds in in_turns(session, kinds, work, data, min(ROUNDS, session.options.rounds), one_round, lambda: drop_files(session.files)).items():
+        cells[name] = {"rounds": rounds, **{figure: results.spread([r[figure] for r in rounds]) for figure in rounds[0]}}
+        cell = cells[name]
+        say(f"  {name:18} {cell['to_95_s']['median']:6.2f} s to 95 % of {cell['steady_mb_s']['median']:.0f} MB/s; "
             f"{cell['mb_1s']['median']:.0f} MB in the first second")

@@ -13,6 +13,7 @@ from wire import eventually
 from bench import measure, results
 from bench.load import Load, LoadFailed, constant_rate
 from bench.servers.base import Site
+from bench.turns import in_turns
 
 KIND = "slow-disk"
 DELAY_MS = 20
@@ -69,26 +70,22 @@ def why_not():
 
 
 def measure_one(server, work, options, hot, cpus, watch):
-    """Rounds of hot requests, alone and beside the scan in turn."""
+    """A round of hot requests alone, and one beside the scan: (quiet, scan)."""
     global cold_next
-    rounds = {"quiet": [], "scan": []}
-    for _ in range(min(options.rounds, ROUNDS[options.quick])):
-        warm(server, hot, cpus)
-        with watch(server, "quiet"):
-            rounds["quiet"].append(hot_round(server, work, hot, cpus, HOT_SECONDS[options.quick]))
-        cold = Load(server.url(), server.dir, SCANNERS, pattern="/cold/%d.bin", start=cold_next, cpus=cpus, nice=10)
-        process = cold.begin()
-        try:
-            with watch(server, ""):
-                one = hot_round(server, work, hot, cpus, HOT_SECONDS[options.quick])
-        finally:
-            scanned = Load.end(process, 0.05)
-        cold_next += 2 * scanned["replies"] + 1000
-        one["cold_s"] = round(scanned["replies"] / scanned["seconds"], 1)
-        rounds["scan"].append(one)
-    cell = results.sum_up(rounds["scan"])
-    cell.update(quiet=results.sum_up(rounds["quiet"]), memory=measure.memory(server), cold_s=results.spread([r["cold_s"] for r in rounds["scan"]]))
-    return cell
+    warm(server, hot, cpus)
+    with watch(server, "quiet"):
+        quiet = hot_round(server, work, hot, cpus, HOT_SECONDS[options.quick])
+    cold = Load(server.url(), server.dir, SCANNERS, pattern="/cold/%d.bin", start=cold_next, cpus=cpus, nice=10)
+    process = cold.begin()
+    try:
+        with watch(server, ""):
+            scan = hot_round(server, work, hot, cpus, HOT_SECONDS[options.quick])
+    finally:
+        scanned = Load.end(process, 0.05)
+    cold_next += 2 * scanned["replies"] + 1000
+    scan["cold_s"] = round(scanned["replies"] / scanned["seconds"], 1)
+    scan["memory"] = measure.memory(server)
+    return quiet, scan
 
 
 def warm(server, hot, cpus):
@@ -112,7 +109,7 @@ def hot_round(server, work, hot, cpus, seconds):
             **{key: result[key] for key in ("p50_us", "p99_us", "p999_us", "max_us")}}
 
 
-def measure_all(session, kinds, work, cells, disk, group, data, watch):
+def measure_all(session, kinds, work, disk, group, data, watch):
     servers_cpus, load_cpus = measure.processors()
     hot = session.directory / "hot"
     hot.write_text("".join(f"/hot/{number}.bin\n" for number in range(HOT_FILES)))
@@ -123,29 +120,23 @@ def measure_all(session, kinds, work, cells, disk, group, data, watch):
         session.files.root = kept
     session.site, kept = Site(disk.root, CACHE_MB, files=hot, cpus=servers_cpus, origin=session.site.origin, group=group.path), session.site
     try:
-        for kind in kinds:
-            refused = kind.refuses(work)
-            servers = [] if refused else session.start([kind], data)
-            if not servers:
-                cells[kind.name] = {"absent": refused or data["servers"][kind.name].get("absent", "did not start")}
-                continue
-            with_server(servers[0], work, session.options, hot, load_cpus, cells, watch)
+        found = in_turns(session, kinds, work, data, min(session.options.rounds, ROUNDS[session.options.quick]),
+                         lambda server: measure_one(server, work, session.options, hot, load_cpus, watch))
     finally:
         session.site = kept
+    for name, rounds in found.items():
+        data["cells"][work.name][name] = cell_of(name, rounds)
 
 
-def with_server(server, work, options, hot, cpus, cells, watch):
+def cell_of(name, rounds):
     from bench.matrix import say
-    try:
-        cells[server.name] = cell = measure_one(server, work, options, hot, cpus, watch)
-        say(f"  {server.name:18} alone p50 {cell['quiet']['p50_us']['median']:7.0f} p99 {cell['quiet']['p99_us']['median']:7.0f} us; beside the scan "
-            f"p50 {cell['p50_us']['median']:8.0f} p99 {cell['p99_us']['median']:8.0f} p99.9 {cell['p999_us']['median']:8.0f} us; "
-            f"{cell['cold_s']['median']:.0f} cold/s; answered {min(r['answered'] for r in cell['rounds']):.3f}")
-    except (LoadFailed, StartFailed, OSError, ValueError, AssertionError) as error:
-        cells[server.name] = {"absent": f"failed: {str(error)[:300]}"}
-        say(f"  {server.name}: {cells[server.name]['absent']}")
-    finally:
-        server.close()
+    quiet, scan = zip(*rounds)
+    cell = results.sum_up(list(scan))
+    cell.update(quiet=results.sum_up(list(quiet)), memory=scan[-1]["memory"], cold_s=results.spread([one["cold_s"] for one in scan]))
+    say(f"  {name:18} alone p50 {cell['quiet']['p50_us']['median']:7.0f} p99 {cell['quiet']['p99_us']['median']:7.0f} us; beside the scan "
+        f"p50 {cell['p50_us']['median']:8.0f} p99 {cell['p99_us']['median']:8.0f} p99.9 {cell['p999_us']['median']:8.0f} us; "
+        f"{cell['cold_s']['median']:.0f} cold/s; answered {min(one['answered'] for one in scan):.3f}")
+    return cell
 
 
 def measure_work(session, kinds, work, data, watch=measure.nothing):
@@ -162,7 +153,7 @@ def measure_work(session, kinds, work, data, watch=measure.nothing):
     group = Group()
     data["works"][work.name].update(delay_ms=DELAY_MS, hot_files=HOT_FILES, scanners=SCANNERS, cache_mb=CACHE_MB, group_mb=GROUP_MB if group.path else 0)
     try:
-        measure_all(session, kinds, work, cells, disk, group, data, watch)
+        measure_all(session, kinds, work, disk, group, data, watch)
     finally:
         session.close([])
         group.close()
