@@ -7,7 +7,8 @@
  *               free slot of up to twice the size rather than one chunk more for a class
  *   above       a run of units, at most 12.5 % waste again
  *   C           a whole chunk, if possible the one behind that of the bytes before
- *   from 32 KB  the run begins and ends on pages, so it may be sent by reference
+ *   from 32 KB  never a slot (in chunks of 256 KB and more it could be one; a run may waste a unit there); the run begins and ends
+ *               on pages, so it may be sent by reference
  * All of it is under the space lock, and all of it can be derived again from the pin entries and keys that use it; but for the size
  * of a chunk's slots, which is set before the first of them is taken and stays.
  *
@@ -19,11 +20,11 @@
 
 #include <fcntl.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "chunk.h"
 #include "log.h"
 
-#define PAGE 4096u
 #define CLASS_REACH 8u /* classes up to a slot of twice the size */
 #define LOOK_BACK 32u  /* chunks, 2 MB: a run of free ones longer than that begins in its middle just as well */
 
@@ -57,18 +58,24 @@ static uint32_t class_of(const afpa__segment_t *s, uint32_t length)
     return doubling * 8 + (length - power + power / 8 - 1) / (power / 8);
 }
 
+/* The pages of a slot cannot be given away: see run_free(). */
+static bool is_for_slot(const afpa__segment_t *s, uint32_t length)
+{
+    return length <= s->layout.chunk_size / 8 && !afpa__chunk_exclusive(length);
+}
+
 static shape_t shape_of(const afpa__segment_t *s, uint32_t length)
 {
-    uint32_t unit = unit_of(s);
-    shape_t shape = {.slot = length <= s->layout.chunk_size / 8, .align = 1};
+    uint32_t unit = unit_of(s), page = (uint32_t)sysconf(_SC_PAGESIZE);
+    shape_t shape = {.slot = is_for_slot(s, length), .align = 1};
 
     if (shape.slot) {
         shape.class_id = class_of(s, length);
         shape.slot_size = class_size(s, shape.class_id);
         return shape;
     }
-    if (length >= AFPA_REFERENCE_MIN && unit < PAGE)
-        shape.align = PAGE / unit;
+    if (afpa__chunk_exclusive(length) && unit < page)
+        shape.align = page / unit;
     shape.units = (length + unit - 1) / unit;
     shape.units = (shape.units + shape.align - 1) / shape.align * shape.align;
     return shape;
@@ -88,7 +95,7 @@ uint32_t afpa__chunk_cost(const afpa__segment_t *s, uint32_t length)
 
 uint32_t afpa__chunk_taken(const afpa__segment_t *s, uint32_t chunk, uint32_t length)
 {
-    return length <= s->layout.chunk_size / 8 ? class_size(s, s->chunks[chunk].class_id) : afpa__chunk_cost(s, length);
+    return is_for_slot(s, length) ? class_size(s, s->chunks[chunk].class_id) : afpa__chunk_cost(s, length);
 }
 
 /* ---- lists of chunks ---- */

@@ -156,8 +156,10 @@ bool afpa__segment_reserve(const afpa__segment_t *s, uint64_t at, uint64_t lengt
     int rc;
 
 #ifdef MADV_POPULATE_WRITE
+    uint64_t below = at % (uint64_t)sysconf(_SC_PAGESIZE);
+
     do {
-        rc = madvise(s->base + at, length, MADV_POPULATE_WRITE);
+        rc = madvise(s->base + at - below, length + below, MADV_POPULATE_WRITE);
     } while (rc != 0 && (errno == EINTR || errno == EAGAIN));
     if (rc == 0 || errno != EINVAL) {
         if (rc != 0 && errno == EFAULT) /* where a touch would be a SIGBUS */

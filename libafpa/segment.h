@@ -189,7 +189,7 @@ bool afpa__layout_compute(afpa__layout_t *layout, uint64_t size, uint32_t chunk_
 afpa_status_t afpa__segment_map(afpa__segment_t *segment, const afpa__layout_t *layout, int fd, const char *path, afpa_error_t *error);
 void afpa__segment_unmap(afpa__segment_t *segment);
 
-/* Gives a range of the segment, whole pages, its memory; what has some keeps it.  false: errno says why, ENOSPC: tmpfs is full. */
+/* Gives the pages of a range of the segment their memory; what has some keeps it.  false: errno says why, ENOSPC: tmpfs is full. */
 bool afpa__segment_reserve(const afpa__segment_t *segment, uint64_t at, uint64_t length);
 
 /* Fills a segment of zero bytes: header, locks, free lists. */

@@ -5,6 +5,7 @@
  */
 #include "config.h"
 
+#include <errno.h>
 #include <fcntl.h>
 #include <sys/mman.h>
 #include <xxhash.h>
@@ -389,6 +390,26 @@ START_TEST(broken)
 }
 END_TEST
 
+/* Any range, without the way for older kernels, which a tmpfs with large pages makes wrong. */
+START_TEST(reserve)
+{
+    afpa__segment_t without;
+    fixture_t f;
+
+    fixture_begin(&f, 4 * MB);
+    without = *f.segment;
+    without.fd = -1;
+    if (afpa__segment_reserve(&without, without.layout.data_at, 4096)) {
+        ck_assert(afpa__segment_reserve(&without, without.layout.data_at + 1024, 1024));
+        ck_assert(afpa__segment_reserve(&without, without.layout.data_at + 3072, 2048));
+        ck_assert(afpa__segment_reserve(&without, without.layout.ledger_at, without.layout.ledger_window));
+    } else {
+        ck_assert_int_eq(errno, EBADF); /* this kernel is one of those */
+    }
+    fixture_end(&f);
+}
+END_TEST
+
 static void add_loop(Suite *suite, const char *name, const TTest *test, size_t cases)
 {
     TCase *tc = tcase_create(name);
@@ -409,6 +430,7 @@ int main(void)
     check_add(suite, "files_of_1k", files_of_1k);
     check_add(suite, "bounds", bounds);
     check_add(suite, "map_refused", map_refused);
+    check_add(suite, "reserve", reserve);
     add_loop(suite, "header_damaged", header_damaged, CHECK_COUNT(header_cases));
     check_add(suite, "header_any_bit", header_any_bit);
     add_loop(suite, "file_of_other_length", file_of_other_length, CHECK_COUNT(length_cases));

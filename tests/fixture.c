@@ -38,6 +38,11 @@ void fixture_clock_advance(uint64_t ms)
 
 void fixture_begin(fixture_t *fixture, uint64_t size)
 {
+    fixture_begin_chunks(fixture, size, FIXTURE_CHUNK);
+}
+
+void fixture_begin_chunks(fixture_t *fixture, uint64_t size, uint32_t chunk_size)
+{
     static unsigned number;
     const char *tmp = getenv("TMPDIR");
     afpa_zone_options_t options;
@@ -53,7 +58,7 @@ void fixture_begin(fixture_t *fixture, uint64_t size)
     afpa_zone_options_init(&options);
     options.name = name;
     options.size = size;
-    options.chunk_size = FIXTURE_CHUNK;
+    options.chunk_size = chunk_size;
     options.mlock = AFPA_MLOCK_OFF;
     ck_assert_msg(afpa_zone_open(&options, &fixture->zone, &error) == AFPA_OK, "%s", error.text);
     fixture->segment = afpa__zone_segment(fixture->zone);

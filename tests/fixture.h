@@ -30,6 +30,9 @@ typedef struct fixture {
 /* A zone of `size` bytes with chunks of 64 KB, one cache attached.  Fails the test if that cannot be had. */
 void fixture_begin(fixture_t *fixture, uint64_t size);
 
+/* The same with chunks of another size. */
+void fixture_begin_chunks(fixture_t *fixture, uint64_t size, uint32_t chunk_size);
+
 /* Ends it: detaches, and fails the test if a pin is left or the segment is not sound. */
 void fixture_end(fixture_t *fixture);
 

@@ -6,8 +6,8 @@ suites = \
 	tests/check_cache_no_evict \
 	tests/check_capture \
 	tests/check_chunk \
+	tests/check_chunk_reuse \
 	tests/check_chunk_slots \
-	tests/check_chunk_huge \
 	tests/check_chunk_whole \
 	tests/check_clock \
 	tests/check_completion \
@@ -60,8 +60,8 @@ tests_check_cache_SOURCES = tests/check_cache.c tests/child.h $(fixture)
 tests_check_cache_no_evict_SOURCES = tests/check_cache_no_evict.c tests/child.h $(fixture)
 tests_check_capture_SOURCES = tests/check_capture.c tests/check_main.h
 tests_check_chunk_SOURCES = tests/check_chunk.c tests/child.h $(fixture)
+tests_check_chunk_reuse_SOURCES = tests/check_chunk_reuse.c tests/child.h $(fixture)
 tests_check_chunk_slots_SOURCES = tests/check_chunk_slots.c $(fixture)
-tests_check_chunk_huge_SOURCES = tests/check_chunk_huge.c $(fixture)
 tests_check_chunk_whole_SOURCES = tests/check_chunk_whole.c $(fixture)
 tests_check_clock_SOURCES = tests/check_clock.c tests/child.h $(fixture)
 tests_check_completion_SOURCES = tests/check_completion.c $(fakes)
