@@ -29,6 +29,14 @@
 #include "space.h"
 #include "stats.h"
 
+/* Younger than the oldest headers this is built with. */
+#ifndef XFS_SUPER_MAGIC
+#define XFS_SUPER_MAGIC 0x58465342
+#endif
+#ifndef F2FS_SUPER_MAGIC
+#define F2FS_SUPER_MAGIC 0xF2F52010
+#endif
+
 #define WAIT_MS 50        /* between two looks at the reader's life */
 #define WAIT_ROUNDS 600   /* 30 s for one chunk: then the disk is as good as gone */
 /* A file changed less than this ago may change again within the same time stamp (a kernel tick is at most 10 ms), unseen. */

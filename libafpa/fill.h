@@ -25,7 +25,7 @@ typedef struct afpa__file {
 /* Opens a regular file for reading.  AFPA_OK, or AFPA_DECLINED with *why. */
 afpa_status_t afpa__file_open(const char *path, afpa__file_t *file, afpa_counter_t *why);
 
-/* Whether it is on a file system of this machine, of a kind that has what fstat() tells of an open file in memory. */
+/* Whether it is on a file system of this machine, of a kind that has the inode of an open file in memory, whole and up to date. */
 bool afpa__file_is_local(const afpa__file_t *file);
 
 /* Makes sure entry `index` of a held object was PINNED at some moment during the call; reads it from fd if need be, or waits for

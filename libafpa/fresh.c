@@ -6,9 +6,12 @@
  * use never gets older.  One that did is only served after a check.
  * A check is a stat() of the path, so it sees a replaced file, a re-pointed link, a renamed folder, a changed mode.  It may wait
  * for a disk, so it is a worker's.  Most need not wait, and are made at once, by the look-up: the kernel opens a path on the
- * condition that all of the way is in its memory (RESOLVE_CACHED), and then so is what fstat() tells, unless the file system asks
- * another machine or process for that.  With many files each of which is asked for seldom, going to a worker for each check cost
- * more than all else (docs/measurements.md).
+ * condition that all of the way is in its memory (RESOLVE_CACHED), and then so is the inode.  It is asked not to go anywhere for
+ * what it tells of that (AT_STATX_DONT_SYNC), for the way may lead elsewhere since; as what it has by heart of a file that lies
+ * with another machine or process may be old, files count only that did not when they were filled, and a device is part of an identity.
+ * What remains: a file that is removed within these microseconds is freed by the close().
+ * With many files each of which is asked for seldom, going to a worker for each check cost more than all else
+ * (docs/measurements.md).
  */
 #include "config.h"
 
@@ -18,6 +21,7 @@
 #include <string.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
+#include <sys/sysmacros.h>
 #include <unistd.h>
 #ifdef HAVE_LINUX_OPENAT2_H
 #include <linux/openat2.h>
@@ -52,7 +56,27 @@ afpa_status_t afpa__fresh_judge(afpa__object_shared_t *o, uint32_t revalidate_ms
     return AFPA_OK;
 }
 
-#ifdef RESOLVE_CACHED
+#if defined(RESOLVE_CACHED) && defined(SYS_openat2)
+#define WANTED (STATX_INO | STATX_SIZE | STATX_MTIME | STATX_CTIME)
+
+/* The identity of an open file, as far as it is known without asking. */
+static bool identity_known(int fd, afpa_identity_t *identity)
+{
+    struct statx x;
+
+    if (statx(fd, "", AT_EMPTY_PATH | AT_STATX_DONT_SYNC, WANTED, &x) != 0 || (x.stx_mask & WANTED) != WANTED)
+        return false;
+    memset(identity, 0, sizeof(*identity));
+    identity->device = makedev(x.stx_dev_major, x.stx_dev_minor);
+    identity->inode = x.stx_ino;
+    identity->size = x.stx_size;
+    identity->mtime_sec = x.stx_mtime.tv_sec;
+    identity->mtime_nsec = x.stx_mtime.tv_nsec;
+    identity->ctime_sec = x.stx_ctime.tv_sec;
+    identity->ctime_nsec = x.stx_ctime.tv_nsec;
+    return true;
+}
+
 /* false: nothing is known, for whatever reason; a worker finds out. */
 static bool check_at_once(afpa_cache_t *cache, afpa__object_shared_t *o)
 {
@@ -62,7 +86,6 @@ static bool check_at_once(afpa_cache_t *cache, afpa__object_shared_t *o)
     uint64_t before = afpa__now_ms();
     afpa_identity_t identity;
     char path[AFPA_PATH_MAX];
-    struct stat st;
     bool known;
     int fd;
 
@@ -72,16 +95,13 @@ static bool check_at_once(afpa_cache_t *cache, afpa__object_shared_t *o)
     path[o->key_length] = 0;
     fd = (int)syscall(SYS_openat2, AT_FDCWD, path, &how, sizeof(how));
     if (fd < 0) {
-        if (errno == ENOSYS || errno == EPERM)
+        if (errno == ENOSYS || errno == EPERM || errno == EINVAL)
             atomic_store_explicit(&refused, true, memory_order_relaxed);
         return false;
     }
-    known = fstat(fd, &st) == 0;
+    known = identity_known(fd, &identity);
     close(fd);
-    if (!known)
-        return false;
-    afpa__identity_of(&st, &identity);
-    if (!afpa__identity_same(&identity, &o->identity))
+    if (!known || !afpa__identity_same(&identity, &o->identity))
         return false;
     atomic_store_explicit(&o->last_check, before, memory_order_relaxed);
     afpa__stats_owner_count(cache->segment, cache->ledger.slot, AFPA_COUNTER_REVALIDATIONS);

@@ -444,8 +444,7 @@ afpa_status_t afpa_zone_open(const afpa_zone_options_t *options, afpa_zone_t **o
     status = settle(&c, zone, error);
     if (status == AFPA_OK)
         status = lock_memory(&c, &zone->segment, error);
-    afpa__owner_unlock_creation(c.fd);
-    if (status != AFPA_OK) {
+    if (status != AFPA_OK) { /* the creation lock goes with the descriptor */
         if (c.made)
             unlink(c.path);
         afpa__segment_unmap(&zone->segment);
@@ -454,6 +453,7 @@ afpa_status_t afpa_zone_open(const afpa_zone_options_t *options, afpa_zone_t **o
         free(zone);
         return status;
     }
+    afpa__owner_unlock_creation(c.fd);
     snprintf(zone->name, sizeof(zone->name), "%s", options->name);
     *out = zone;
     return AFPA_OK;

@@ -194,7 +194,7 @@ void fixture_away(fixture_t *fixture)
 bool fixture_at_once(fixture_t *fixture)
 {
     bool can = false;
-#ifdef RESOLVE_CACHED
+#if defined(RESOLVE_CACHED) && defined(SYS_openat2)
     struct open_how how = {.flags = O_PATH | O_CLOEXEC, .resolve = RESOLVE_CACHED};
     afpa__file_t file = {.fd = (int)syscall(SYS_openat2, AT_FDCWD, fixture->dir, &how, sizeof(how))};
 
