@@ -210,7 +210,7 @@ static bool on_line(capture_t *c, const line_t *line)
     if (c->terms->answers_keep_alive) {
         if (connection)
             return true;
-        if (text_is(line->name, "Content-Type"))
+        if (text_is(line->name, "Content-Type") || text_is(line->name, "Content-Language"))
             connection_here(c, false);
     }
     put(c, 0, line);

@@ -46,11 +46,13 @@ typedef struct {
     afpa_mod_zone_t *zone;
     apr_int64_t min_uses, zerocopy;
     /* the fast path: */
-    int fast_wanted, fast; /* it is on somewhere in this server; and can be */
+    int fast_here, fast_within; /* what AfpaFastPath says of the server; it is on in a section of it */
+    int fast;                   /* it is on somewhere in this server, and can be */
     int logging, server_header;
     afpa_mod_log_t *log;
     apr_int64_t threads, connections;
     apr_int64_t header_seconds; /* mod_reqtimeout's, from RequestReadTimeout */
+    const char *limit;          /* a limit of requests that is lower than httpd's own; NULL: there is none */
     apr_uint32_t tag;           /* of this server's responses */
 } afpa_mod_server_conf_t;
 
@@ -75,6 +77,11 @@ typedef struct {
     struct afpa_mod_client *client; /* of the fast path; NULL: the MPM's connection */
     apr_bucket_brigade *blank;      /* for looking at what follows a request; empty */
 } afpa_mod_conn_t;
+
+static inline int afpa_mod_fast_wanted(const afpa_mod_server_conf_t *conf)
+{
+    return conf->fast_here == 1 || conf->fast_within;
+}
 
 afpa_mod_conn_t *afpa_mod_conn(conn_rec *c);
 

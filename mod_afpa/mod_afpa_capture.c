@@ -44,6 +44,8 @@ static const char *refused(request_rec *r, const afpa_mod_dir_conf_t *dir)
         return "the connection is of another kind";
     if (r->finfo.size == 0)
         return "the file is empty";
+    if (r->server->keep_alive_max == INT_MAX || apr_time_as_msec(r->server->keep_alive_timeout) >= UINT32_MAX)
+        return "a number in Keep-Alive would be too large";
     if (!as_it_came(r))
         return "the request is of another kind, or was changed on the way";
     return afpa_mod_guarded(r, dir);

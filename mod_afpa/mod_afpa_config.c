@@ -32,7 +32,7 @@ static void *create_server(apr_pool_t *p, server_rec *s)
 
     conf->enable = AFPA_MOD_UNSET;
     conf->min_uses = conf->zerocopy = AFPA_MOD_UNSET;
-    conf->logging = conf->server_header = AFPA_MOD_UNSET;
+    conf->logging = conf->server_header = conf->fast_here = AFPA_MOD_UNSET;
     conf->threads = conf->connections = conf->header_seconds = AFPA_MOD_UNSET;
     return conf;
 }
@@ -53,7 +53,9 @@ static void *merge_server(apr_pool_t *p, void *base_conf, void *own_conf)
     INHERIT(connections);
     INHERIT(header_seconds);
     merged->log = own->log ? own->log : base->log;
-    merged->fast_wanted = own->fast_wanted || base->fast_wanted;
+    INHERIT(fast_here);
+    merged->fast_within = own->fast_within || base->fast_within;
+    merged->limit = own->limit ? own->limit : base->limit;
     return merged;
 }
 
@@ -197,7 +199,10 @@ static const char *set_fast_path(cmd_parms *cmd, void *dir, int on)
 {
     afpa_mod_server_conf_t *conf = ap_get_module_config(cmd->server->module_config, &afpa_module);
 
-    conf->fast_wanted |= on;
+    if (cmd->path)
+        conf->fast_within |= on;
+    else
+        conf->fast_here = on;
     ((afpa_mod_dir_conf_t *)dir)->fast_path = on;
     return NULL;
 }

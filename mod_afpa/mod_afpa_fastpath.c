@@ -242,7 +242,7 @@ int afpa_mod_fastpath_check(server_rec *s)
     for (; s; s = s->next) {
         afpa_mod_server_conf_t *conf = ap_get_module_config(s->module_config, &afpa_module);
 
-        conf->fast = conf->fast_wanted && conf->enable == 1 && is_event() && !stranger;
+        conf->fast = afpa_mod_fast_wanted(conf) && conf->enable == 1 && is_event() && !stranger;
         if (!conf->fast)
             continue;
         if (conf->logging != 0 && !conf->log) {
@@ -281,7 +281,7 @@ static void warn(server_rec *s)
 static int wanted(server_rec *s)
 {
     for (; s; s = s->next)
-        if (((const afpa_mod_server_conf_t *)ap_get_module_config(s->module_config, &afpa_module))->fast_wanted)
+        if (afpa_mod_fast_wanted(ap_get_module_config(s->module_config, &afpa_module)))
             return 1;
     return 0;
 }

@@ -65,6 +65,23 @@ static void override(afpa_mod_guard_t *guard, cmd_parms *cmd, const char *args)
         note(guard, cmd);
 }
 
+/* httpd looks at each part of the path for a link, at every request; a check of the file does not see one that appeared.  What is
+ * said of an outer folder is in force for that folder, whatever an inner one allows. */
+static void options(afpa_mod_guard_t *guard, cmd_parms *cmd, const char *args)
+{
+    int changes = 0, allowed = 0, forbidden = 0;
+
+    while (*args) {
+        const char *word = ap_getword_conf(cmd->temp_pool, &args), *option = word + (*word == '+' || *word == '-');
+
+        changes |= option != word;
+        if (ap_cstr_casecmp(option, "FollowSymLinks") == 0 || ap_cstr_casecmp(option, "All") == 0)
+            *(*word == '-' ? &forbidden : &allowed) = 1;
+    }
+    if (forbidden || (!changes && !allowed))
+        note(guard, cmd);
+}
+
 /* Whether text names only variables that two requests for one URL of one server have in common. */
 static int url_only(const char *text, int file_too)
 {
@@ -100,10 +117,26 @@ static void rule(afpa_mod_guard_t *guard, cmd_parms *cmd, const char *args)
         note(guard, cmd);
 }
 
-/* A value with a variable in it, a condition, or a date that mod_expires is thought to have made. */
+/* Fields that httpd answers conditions by, leaves out of a 304, or puts where they belong, before mod_headers has its turn. */
+static int is_httpds(const char *field)
+{
+    static const char *const names[] = {"ETag", "Last-Modified", "Content-Type", "Content-Encoding", "Content-Language", "Connection", "Keep-Alive"};
+    apr_size_t length = strcspn(field, ":");
+
+    for (apr_size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++)
+        if (strlen(names[i]) == length && ap_cstr_casecmpn(field, names[i], length) == 0)
+            return 1;
+    return 0;
+}
+
+/* A value with a variable in it, a condition, a date that mod_expires is thought to have made, a field that is httpd's own. */
 static void header(afpa_mod_guard_t *guard, cmd_parms *cmd, const char *args)
 {
-    if (strchr(args, '%') || ap_strcasestr(args, "env=") || ap_strcasestr(args, "expr=") || ap_strcasestr(args, "echo") ||
+    const char *at = args, *action = ap_getword_conf(cmd->temp_pool, &at);
+
+    if (ap_cstr_casecmp(action, "always") == 0 || ap_cstr_casecmp(action, "onsuccess") == 0)
+        (void)ap_getword_conf(cmd->temp_pool, &at);
+    if (is_httpds(ap_getword_conf(cmd->temp_pool, &at)) || strchr(args, '%') || ap_strcasestr(args, "env=") || ap_strcasestr(args, "expr=") || ap_strcasestr(args, "echo") ||
         ap_strcasestr(args, "expires"))
         note(guard, cmd);
 }
@@ -167,14 +200,19 @@ static void environment(afpa_mod_guard_t *guard, cmd_parms *cmd, const char *arg
         variables(guard, cmd, args);
 }
 
-/* The fast path takes what httpd takes by default; where less is taken, httpd has to see the request. */
+/* The fast path takes what httpd takes by default; where less is taken, httpd has to see the request.  By which limits httpd reads is
+ * decided by the address, before it knows for which of its servers the request is. */
 static void limit(afpa_mod_guard_t *guard, cmd_parms *cmd, const char *args)
 {
     int fields = ap_cstr_casecmp(cmd->cmd->name, "LimitRequestFields") == 0;
     apr_int64_t most = apr_atoi64(ap_getword_conf(cmd->temp_pool, &args));
 
-    if (most < (fields ? DEFAULT_LIMIT_REQUEST_FIELDS : DEFAULT_LIMIT_REQUEST_FIELDSIZE) && !(fields && most == 0))
+    if (most < (fields ? DEFAULT_LIMIT_REQUEST_FIELDS : DEFAULT_LIMIT_REQUEST_FIELDSIZE) && !(fields && most == 0)) {
+        afpa_mod_server_conf_t *conf = ap_get_module_config(cmd->server->module_config, &afpa_module);
+
         note(guard, cmd);
+        conf->limit = cmd->cmd->name;
+    }
 }
 
 /* HTTP/2 in the clear is offered with the first reply on a connection, and with no other. */
@@ -241,10 +279,13 @@ void afpa_mod_guard_merge(afpa_mod_guard_t *merged, const afpa_mod_guard_t *base
 const char *afpa_mod_guarded(const request_rec *r, const afpa_mod_dir_conf_t *dir)
 {
     const core_dir_config *core = ap_get_core_module_config(r->per_dir_config);
+    const afpa_mod_server_conf_t *reads = ap_get_module_config(r->connection->base_server->module_config, &afpa_module);
     const afpa_mod_guard_t *guard = &dir->guard;
 
     if (guard->directive)
         return guard->directive;
+    if (reads->limit)
+        return reads->limit;
     if (guard->require && *guard->require)
         return guard->require;
     if (guard->compat && *guard->compat)

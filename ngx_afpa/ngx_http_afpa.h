@@ -20,6 +20,12 @@
 #include <afpa/send.h>
 #include <afpa/zone.h>
 
+/* Numbers of the configuration that are larger than the library's. */
+static ngx_inline uint32_t ngx_http_afpa_u32(uintmax_t value)
+{
+    return value > UINT32_MAX ? UINT32_MAX : (uint32_t)value;
+}
+
 typedef struct {
     ngx_str_t name;
     afpa_zone_options_t options;

@@ -156,11 +156,11 @@ static afpa_response_terms_t terms_of(ngx_http_request_t *r, ngx_http_afpa_loc_c
     ngx_http_afpa_srv_conf_t *srv = ngx_http_get_module_srv_conf(r, ngx_http_afpa_module);
 
     return (afpa_response_terms_t){.server = ngx_http_afpa_server(main_conf, r->http_connection->addr_conf),
-                                   .revalidate_ms = (uint32_t)conf->revalidate,
-                                   .limits = {.keep_alive_ms = (uint32_t)clcf->keepalive_timeout,
-                                              .send_ms = (uint32_t)clcf->send_timeout,
-                                              .lifetime_ms = (uint32_t)clcf->keepalive_time,
-                                              .requests = (uint32_t)clcf->keepalive_requests},
+                                   .revalidate_ms = ngx_http_afpa_u32(conf->revalidate),
+                                   .limits = {.keep_alive_ms = ngx_http_afpa_u32(clcf->keepalive_timeout),
+                                              .send_ms = ngx_http_afpa_u32(clcf->send_timeout),
+                                              .lifetime_ms = ngx_http_afpa_u32(clcf->keepalive_time),
+                                              .requests = ngx_http_afpa_u32(clcf->keepalive_requests)},
                                    .since = since[clcf->if_modified_since <= 2 ? clcf->if_modified_since : 0],
                                    .both = true,
                                    .expires_follows = true, /* where it does not, nothing is admitted: see ngx_http_afpa_refuse.c */

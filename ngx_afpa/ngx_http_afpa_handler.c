@@ -127,18 +127,34 @@ static const char *cache_status_of(ngx_http_afpa_status_t status)
     }
 }
 
+/* Whether the range filter has to make several parts: it does that of one buffer only. */
+static ngx_flag_t is_multipart(ngx_http_request_t *r)
+{
+    ngx_table_elt_t *range = r == r->main ? r->headers_in.range : NULL;
+
+    return range && ngx_strlchr(range->value.data, range->value.data + range->value.len, ',');
+}
+
+/* Whether nginx would hold back (postpone_output) more than all that is pinned at a time, and so wait for what never comes. */
+static ngx_flag_t is_postponed(ngx_http_request_t *r, const ngx_http_afpa_ctx_t *ctx)
+{
+    ngx_http_core_loc_conf_t *clcf = ngx_http_get_module_loc_conf(r->main, ngx_http_core_module);
+
+    return afpa_ref_entries(&ctx->ref) > AFPA_SEND_WINDOW &&
+           clcf->postpone_output > AFPA_SEND_WINDOW * (size_t)afpa_zone_chunk_size(afpa_cache_zone(ctx->ref.cache));
+}
+
 static ngx_int_t answer(ngx_http_request_t *r, ngx_http_afpa_ctx_t *ctx, ngx_http_afpa_status_t status)
 {
     ngx_http_afpa_loc_conf_t *conf = ngx_http_get_module_loc_conf(r, ngx_http_afpa_module);
+    ngx_flag_t multipart = afpa_ref_entries(&ctx->ref) > 1 && is_multipart(r);
 
     ctx->status = status;
-    /* The range filter makes several parts of one buffer only. */
-    if (r == r->main && r->headers_in.range && afpa_ref_entries(&ctx->ref) > 1 &&
-        ngx_strlchr(r->headers_in.range->value.data, r->headers_in.range->value.data + r->headers_in.range->value.len, ',')) {
-        afpa_cache_release(&ctx->ref);
-        afpa_cache_count(ctx->cache, AFPA_DECLINE_RANGES);
+    if (multipart || is_postponed(r, ctx)) {
         ctx->status = NGX_HTTP_AFPA_DECLINED;
-        ctx->why = AFPA_DECLINE_RANGES;
+        ctx->why = multipart ? AFPA_DECLINE_RANGES : AFPA_DECLINE_FILTER;
+        afpa_cache_release(&ctx->ref);
+        afpa_cache_count(ctx->cache, ctx->why);
         return NGX_DECLINED;
     }
     afpa_cache_count(ctx->cache, status == NGX_HTTP_AFPA_MISS || status == NGX_HTTP_AFPA_STALE ? AFPA_COUNTER_MISSES
@@ -183,8 +199,8 @@ static ngx_int_t open_later(ngx_http_request_t *r, ngx_http_afpa_ctx_t *ctx, ngx
 {
     ctx->policy.min_size = (uint64_t)conf->min_size;
     ctx->policy.max_size = (uint64_t)conf->max_size;
-    ctx->policy.min_uses = (uint32_t)conf->min_uses;
-    ctx->policy.revalidate_ms = (uint32_t)conf->revalidate;
+    ctx->policy.min_uses = (uint32_t)ngx_min(conf->min_uses, 65535); /* the library counts that far */
+    ctx->policy.revalidate_ms = ngx_http_afpa_u32(conf->revalidate);
     if (ngx_http_afpa_post(r, ctx, run_open) != NGX_OK)
         return decline_counted(r, ctx, NGX_HTTP_AFPA_DECLINED, AFPA_DECLINE_NO_SPACE);
     r->write_event_handler = on_opened;
@@ -209,7 +225,7 @@ static ngx_http_afpa_ctx_t *ctx_make(ngx_http_request_t *r, afpa_cache_t *cache)
 static ngx_int_t look_up(ngx_http_request_t *r, ngx_http_afpa_ctx_t *ctx, ngx_http_afpa_loc_conf_t *conf)
 {
     afpa_status_t status =
-        afpa_cache_lookup(ctx->cache, (const char *)ctx->path.data, ctx->path.len, (uint32_t)conf->revalidate, &ctx->ref);
+        afpa_cache_lookup(ctx->cache, (const char *)ctx->path.data, ctx->path.len, ngx_http_afpa_u32(conf->revalidate), &ctx->ref);
 
     switch (status) {
     case AFPA_CHECK_DUE:

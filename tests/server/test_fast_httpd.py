@@ -45,6 +45,16 @@ NOT_ADMITTED = {
     "handler": 'SetHandler "%{HTTP:X-Key}"',
     "filter": "FilterDeclare redact\nFilterProvider redact SUBSTITUTE \"%{HTTP:X-Key} == 'x'\"\nFilterChain redact\nSubstitute s/a/b/",
     "off": "AfpaFastPath off",
+    "no-links": "Options -FollowSymLinks",
+    "no-options": "Options None",
+    "links-of-owner": "Options SymLinksIfOwnerMatch",
+    "own-tag": 'Header set ETag "\\"v1\\""',
+    "no-tag": "Header unset ETag",
+    "edited-tag": 'Header always edit ETag "-" "+"',
+    "own-date": 'Header onsuccess set Last-Modified: "Thu, 01 Jan 2015 00:00:00 GMT"',
+    "own-type": "Header set Content-Type text/x-own",
+    "own-language": "Header set Content-Language fr",
+    "own-keep-alive": "Header always set Keep-Alive x=1",
 }
 ADMITTED = {
     "plain": "",
@@ -62,6 +72,10 @@ ADMITTED = {
     "alias-plain": 'Alias "@ROOT@/alias-plain/a.bin"',
     "handler-plain": "SetHandler none",
     "status": "AfpaCacheStatus on",
+    "links": "Options FollowSymLinks Indexes",
+    "all-options": "Options All",
+    "more-options": "Options +Indexes -Includes",
+    "language": "DefaultLanguage en\nRemoveType .bin",
 }
 
 
@@ -73,6 +87,7 @@ def places(table):
 CLOSED = """Redirect permanent /elsewhere https://example.org/a%20b
 <Location /closed>\nRequire ip 10.0.0.1\n</Location>\n<Location /closed/open>\nRequire all granted\n</Location>
 <Location /open>\nRequire all granted\n</Location>\n<Location /open/closed>\nRequire ip 127.0.0.1\n</Location>
+<Location /forbidding>\nOptions -FollowSymLinks\n</Location>\n<Location /forbidding/allowing>\nOptions +FollowSymLinks\n</Location>
 <Directory @ROOT@/htaccess>\nAllowOverride All\n</Directory>
 <Location /negotiated>\nOptions +MultiViews\n</Location>
 RewriteEngine on\nRewriteRule ^/moved/(.*) /plain/$1 [PT]
@@ -83,8 +98,8 @@ RewriteEngine on\nRewriteRule ^/moved/(.*) /plain/$1 [PT]
 def pair():
     need(not missing("httpd"), missing("httpd"))
     with Pair("httpd", conf=FAST + CLOSED + places(NOT_ADMITTED) + places(ADMITTED), revalidate=3600000, workers=1) as pair:
-        for name in ("small.bin", "closed/a.bin", "closed/open/a.bin", "open/a.bin", "open/closed/a.bin", "htaccess/a.bin", "index.html",
-                     "negotiated/page.html", *(f"{place}/a.bin" for place in (*NOT_ADMITTED, *ADMITTED))):
+        for name in ("small.bin", "closed/a.bin", "closed/open/a.bin", "open/a.bin", "open/closed/a.bin", "forbidding/allowing/a.bin",
+                     "htaccess/a.bin", "index.html", "negotiated/page.html", *(f"{place}/a.bin" for place in (*NOT_ADMITTED, *ADMITTED))):
             pair.put(name, payload(name, 1000))
         pair.put("large.bin", payload("large.bin", 300000))
         yield pair
@@ -120,7 +135,7 @@ def test_admitted(pair, place):
     assert pair.zone.grows("fast_hits", before, 12)
 
 
-@pytest.mark.parametrize("place", [*NOT_ADMITTED, "open/closed", "htaccess", "moved"])
+@pytest.mark.parametrize("place", [*NOT_ADMITTED, "open/closed", "forbidding/allowing", "htaccess", "moved"])
 def test_not_admitted(pair, place):
     target = f"/{place}/a.bin"
     assert never(pair, get(target), get(target, "X-Key: x"), get(target, "Cookie: beta=1"), get(target, "Accept-Encoding: gzip"))
@@ -236,6 +251,41 @@ def test_virtual_hosts():
         for _ in range(5):
             fetch(pair.ours.port, get("/a.bin", host="three"))
         assert pair.zone.count("fast_hits") == hits
+
+
+LIMITS = {"LimitRequestFieldSize 100": get("/a.bin", "X-Long: " + "x" * 300, host="two"),
+          "LimitRequestFields 10": get("/a.bin", *(f"X-{number}: x" for number in range(30)), host="two")}
+
+
+@pytest.mark.parametrize("limit", LIMITS)
+def test_limits_of_the_address(limit):
+    """httpd reads a request by the limits of the first server of the address, whichever it turns out to be for."""
+    conf = f"<VirtualHost *:@PORT@>\nServerName one\n{limit}\n</VirtualHost>\n<VirtualHost *:@PORT@>\nServerName two\n</VirtualHost>\n"
+    with Pair("httpd", conf=FAST + conf, revalidate=3600000, workers=1) as pair:
+        pair.put("a.bin", payload("a", 1000))
+        assert pair.same(get("/a.bin", host="two")).status == 200
+        assert never(pair, get("/a.bin", host="two"), LIMITS[limit])
+        assert fetch(pair.ours.port, LIMITS[limit]).status == 400
+
+
+def test_link_in_the_way():
+    """A folder that becomes a link, which is not to be followed: the file behind it is the same."""
+    conf = "<Directory @ROOT@>\nOptions -FollowSymLinks\n</Directory>\n"
+    with Pair("httpd", conf=FAST + conf, revalidate=200, workers=1) as pair:
+        pair.put("d/a.bin", payload("a", 1000))
+        assert never(pair, get("/d/a.bin"))
+        (pair.root / "d").rename(pair.root / "e")
+        (pair.root / "d").symlink_to("e")
+        for _ in range(5):
+            assert fetch(pair.ours.port, get("/d/a.bin")).status == 403
+
+
+def test_off_in_a_virtual_host():
+    """As if it had never been on there: no log is asked for, and no zone is compared."""
+    conf = "<VirtualHost *:@PORT@>\nServerName one\nAfpaLogging on\nAfpaFastPath off\n</VirtualHost>\n"
+    with Pair("httpd", conf=FAST + conf, revalidate=3600000, workers=1) as pair:
+        pair.put("a.bin", payload("a", 1000))
+        assert never(pair, get("/a.bin", host="one"))
 
 
 # ---- what it says of itself ----

@@ -21,6 +21,8 @@ CONF = {
         location /ssi/ { ssi on; }
         location /around/ { add_before_body /parts/head.txt; add_after_body /parts/foot.txt; addition_types *; }
         location /charset/ { charset utf-8; source_charset windows-1251; charset_types text/plain; }
+        location /postponed/ { postpone_output 2m; }
+        location /postponed-ssi/ { postpone_output 2m; ssi on; }
         location /slow/ { limit_rate 200k; }
         location /slow-after/ { limit_rate_after 300k; limit_rate 200k; }
         location /slice/ { proxy_pass http://127.0.0.1:@PORT@/parts/; }
@@ -148,6 +150,20 @@ def test_included_files_come_from_the_cache(pair):
     hits = pair.zone.hits()
     pair.same("/ssi/inner.shtml")
     assert pair.zone.grows("hits", hits, 1)
+
+
+POSTPONED = {"postponed/file.bin": payload("postponed", 700000), "postponed/large.bin": payload("large", 3 << 20),
+             "postponed/small.bin": payload("small", 300000),
+             "postponed-ssi/page.shtml": b'<!--#include virtual="/postponed/large.bin" -->',
+             "postponed-ssi/large.shtml": (SSI + text("more", 80000).decode("latin-1")).encode("latin-1") * 12}
+
+
+@pytest.mark.parametrize("name", POSTPONED)
+def test_postponed_output(pair, name):
+    """nginx may be told to hold back more than is pinned of a file at a time; nothing may wait for that."""
+    pair.put(name, POSTPONED[name])
+    for _ in range(3):
+        assert pair.same(f"/{name}", timeout=4).status == 200
 
 
 def test_changed_include(pair):

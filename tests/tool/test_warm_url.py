@@ -1,8 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """afpactl warm URL: which replies are whole, and what is said of those that are not."""
+import re
 import signal
 import socket
 import threading
+import time
+from pathlib import Path
 
 import pytest
 
@@ -158,12 +161,20 @@ def test_control_character_in_a_url(zone, byte):
     assert byte.encode() not in ended.err, f"expected it to be escaped: {ended}"
 
 
+def taken(process, number):
+    """Whether a signal that was sent to the process is no longer on its way to one of its threads."""
+    pending = re.search(r"^ShdPnd:\s*(\w+)$", Path(f"/proc/{process.pid}/status").read_text(), re.M)
+    return not int(pending[1], 16) >> (number - 1) & 1
+
+
 def test_interrupt(zone):
     """While a reply comes to a stop: an end, and no complaint about a reply that nobody waited for."""
     with Canned([CUT["length"]], "silent") as server:
         process = zone.start("warm", "-j1", server.url)
         assert eventually(lambda: END in server.asked, 10, 0.01), "expected the request"
         process.send_signal(signal.SIGINT)
+        assert eventually(lambda: taken(process, signal.SIGINT), 10, 0.01), "expected that it is taken"
+        time.sleep(0.1)  # from there it is a step to the handler
         server.over.set()
         out, err = process.communicate(timeout=SECONDS)
     assert died_by(process.returncode) and err == b"", f"expected to end by the signal: {process.returncode}, {err}"
