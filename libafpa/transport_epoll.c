@@ -7,7 +7,8 @@
  * the next one waits for an edge (EPOLLRDHUP tells of an end that came with the last bytes).
  * Bytes are copied by the kernel, or with sendfile referred to by pages that are replaced before they are used again (chunk.c); so
  * every send completes as soon as it was accepted.
- * A connection that always has more to read gets AT_ONCE receives per turn of the loop, then the others have theirs.
+ * A connection that always has more to read gets AT_ONCE receives per turn of the loop, one that takes whatever is sent
+ * AFPA_TRANSPORT_SHARE bytes; then the others have theirs.
  * A transport that was closed is freed at the end of the turn: events of the same turn may still point at it.
  */
 #include "config.h"
@@ -150,6 +151,11 @@ static afpa_status_t on_send(afpa_transport_t *transport, afpa_io_t *io, const a
 
     if (c->fd < 0)
         return AFPA_CLOSED;
+    if (c->sent >= AFPA_TRANSPORT_SHARE) {
+        c->sending = io;
+        ready_later(c);
+        return AFPA_AGAIN;
+    }
     do {
         n = piece->by_reference ? sendfile(c->fd, piece->file, &at, piece->length)
                                 : send(c->fd, piece->data, piece->length, MSG_NOSIGNAL | (piece->last ? 0 : MSG_MORE));
@@ -160,6 +166,7 @@ static afpa_status_t on_send(afpa_transport_t *transport, afpa_io_t *io, const a
     }
     if (n <= 0)
         return AFPA_IO_ERROR;
+    c->sent += (uint64_t)n;
     *accepted = (size_t)n;
     io->completed(io, AFPA_OK, (size_t)n);
     return AFPA_OK;
@@ -350,6 +357,7 @@ void afpa__epoll_event(afpa__epoll_t *c, uint32_t events)
     if (c->fd < 0)
         return;
     c->at_once = AT_ONCE;
+    c->sent = 0;
     if (events & (EPOLLRDHUP | EPOLLHUP | EPOLLERR))
         c->ended = true;
     if (events & (EPOLLIN | EPOLLRDHUP | EPOLLHUP | EPOLLERR))
@@ -379,6 +387,9 @@ void afpa__epoll_go_on(afpa_loop_t *loop)
         list = c->next_ready;
         c->ready = false;
         c->at_once = AT_ONCE;
+        c->sent = 0;
+        if (c->fd >= 0)
+            writable(c);
         if (c->fd >= 0 && c->receiving)
             try_receive(c);
     }

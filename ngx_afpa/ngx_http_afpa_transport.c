@@ -99,6 +99,7 @@ static void on_read(ngx_event_t *rev)
     ngx_http_afpa_client_t *client = c->data;
 
     client->at_once = AT_ONCE;
+    client->sent = 0;
     if (c->close && c->error) { /* worker_shutdown_timeout is over */
         afpa_conn_abort(client->conn);
         return;
@@ -120,6 +121,12 @@ static afpa_status_t on_send(afpa_transport_t *transport, afpa_io_t *io, const a
     off_t at = (off_t)piece->file_offset;
     ssize_t n;
 
+    if (client->sent >= AFPA_TRANSPORT_SHARE) {
+        client->sending = io;
+        ngx_http_afpa_idle_off(client);
+        ngx_post_event(c->write, &ngx_posted_next_events);
+        return AFPA_AGAIN;
+    }
     do {
         n = piece->by_reference ? sendfile(c->fd, piece->file, &at, piece->length)
                                 : send(c->fd, piece->data, piece->length, piece->last ? 0 : MSG_MORE);
@@ -133,6 +140,7 @@ static afpa_status_t on_send(afpa_transport_t *transport, afpa_io_t *io, const a
     if (n <= 0)
         return AFPA_IO_ERROR;
     c->sent += n;
+    client->sent += (uint64_t)n;
     *accepted = (size_t)n;
     io->completed(io, AFPA_OK, (size_t)n);
     return AFPA_OK;
@@ -144,6 +152,10 @@ static void on_write(ngx_event_t *wev)
     ngx_http_afpa_client_t *client = c->data;
     afpa_io_t *io = client->sending;
 
+    if (wev->posted) { /* an event came first; a macro of several statements */
+        ngx_delete_posted_event(wev);
+    }
+    client->sent = 0;
     client->sending = NULL;
     if (io)
         io->writable(io);
@@ -227,6 +239,7 @@ void ngx_http_afpa_transport_take(ngx_http_afpa_client_t *client)
     ngx_connection_t *c = client->c;
 
     client->at_once = AT_ONCE;
+    client->sent = 0;
     client->receiving = client->sending = NULL;
     c->data = client;
     c->read->handler = on_read;

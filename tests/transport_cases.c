@@ -301,6 +301,55 @@ END_TEST
 
 /* ---- disconnecting ---- */
 
+/* The side's own end of the connection. */
+static int socket_of(const side_t *s)
+{
+    for (int fd = 3; fd < 64; fd++) {
+        struct sockaddr_in here, there;
+        socklen_t length = sizeof(here);
+
+        if (fd != s->peer && getpeername(fd, (struct sockaddr *)&there, &length) == 0 &&
+            getsockname(fd, (struct sockaddr *)&here, &length) == 0 && ntohs(here.sin_port) == s->port)
+            return fd;
+    }
+    return -1;
+}
+
+/* A peer that takes everything (datagrams that nobody reads) does not keep the loop from the others. */
+START_TEST(fair_sending)
+{
+    static const char bytes[60000];
+    const afpa_piece_t piece = {.data = bytes, .length = sizeof(bytes), .last = true};
+    struct sockaddr_in address = side_loopback(0);
+    socklen_t length = sizeof(address);
+    int sink = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0), fd = socket(AF_INET, SOCK_DGRAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+    size_t accepted;
+    side_t s;
+
+    side_begin(&s, kind(_i));
+    if (s.kind != FAKE) {
+        side_dial(&s);
+        ck_assert_int_eq(bind(sink, (const struct sockaddr *)&address, sizeof(address)), 0);
+        ck_assert_int_eq(getsockname(sink, (struct sockaddr *)&address, &length), 0);
+        ck_assert_int_eq(connect(fd, (const struct sockaddr *)&address, sizeof(address)), 0);
+        ck_assert_int_ge(dup2(fd, socket_of(&s)), 0);
+        for (unsigned turn = 0; turn < 3; turn++) {
+            s.completed = 0;
+            while (afpa_transport_send(s.transport, &s.sending, &piece, &accepted) == AFPA_OK)
+                ck_assert_uint_lt(s.completed, 3 * AFPA_TRANSPORT_SHARE);
+            ck_assert_uint_ge(s.completed, AFPA_TRANSPORT_SHARE);
+            ck_assert_uint_lt(s.completed, AFPA_TRANSPORT_SHARE + sizeof(bytes));
+            ck_assert_uint_eq(s.writable, turn);
+            side_turn(&s);
+            ck_assert_uint_eq(s.writable, turn + 1);
+        }
+    }
+    close(sink);
+    close(fd);
+    side_end(&s);
+}
+END_TEST
+
 START_TEST(closed_while_asking)
 {
     char byte;
@@ -377,6 +426,7 @@ void transport_cases(Suite *suite, int from, int count, bool whole)
     side_add(suite, "sent", sent, 4 * kinds);
     side_add(suite, "sent_by_reference", sent_by_reference, kinds);
     side_add(suite, "sent_to_nobody", sent_to_nobody, kinds);
+    side_add(suite, "fair_sending", fair_sending, kinds);
     side_add(suite, "closed_while_asking", closed_while_asking, kinds);
     side_add(suite, "closed_in_a_completion", closed_in_a_completion, kinds);
     side_add(suite, "released", released, kinds);

@@ -62,6 +62,8 @@ typedef enum afpa_disconnect {
                               * its completion the transport is the provider's again and must not be touched */
 } afpa_disconnect_t;
 
+#define AFPA_TRANSPORT_SHARE 2097152u
+
 /* Requests.  Those that return a status: AFPA_OK, the request was taken and will complete; else it was not, and will not.
  * A NULL is legal where a provider cannot do it (connect). */
 struct afpa_provider {
@@ -71,7 +73,8 @@ struct afpa_provider {
     afpa_status_t (*connect)(afpa_transport_t *transport, afpa_io_t *io, const struct sockaddr *address, socklen_t length);
     /* Takes some or all of the piece.  Never blocks.
      * AFPA_OK        *accepted bytes (1 … length) were taken.
-     * AFPA_AGAIN     nothing was taken; io->writable() is called when it pays to try again.
+     * AFPA_AGAIN     nothing was taken; io->writable() is called when it pays to try again, or, after AFPA_TRANSPORT_SHARE bytes in
+     *                one turn of the loop, when the others have had theirs.
      * anything else  the connection is broken; nothing was taken. */
     afpa_status_t (*send)(afpa_transport_t *transport, afpa_io_t *io, const afpa_piece_t *piece, size_t *accepted);
     /* Asks for the next bytes, one request at a time.  buffer NULL: into the provider's memory, so that an idle connection needs
