@@ -134,11 +134,15 @@ static event_t do_parse(afpa_conn_t *conn)
     }
 }
 
+/* How it ends where no request is answered any more: what the peer has still sent must not have it reset. */
+static event_t end_of(afpa_conn_t *conn, event_t if_read)
+{
+    return conn->in_length > 0 || afpa_transport_unread(conn->setup.transport) ? E_UNREAD : if_read;
+}
+
 static event_t after_reply(afpa_conn_t *conn, event_t goes_on)
 {
-    if (!conn->last)
-        return goes_on;
-    return conn->in_length > 0 ? E_UNREAD : E_LAST;
+    return conn->last ? end_of(conn, E_LAST) : goes_on;
 }
 
 static event_t do_flush(afpa_conn_t *conn)
@@ -169,7 +173,7 @@ static event_t do_wait(afpa_conn_t *conn)
 {
     afpa__reply_release(conn);
     if (conn->close_asked && conn->in_length == 0)
-        return E_CLOSE;
+        return end_of(conn, E_CLOSE);
     if (conn->in_length == 0) {
         afpa__timer_set(conn, conn->requests > conn->setup.requests ? conn->limits.keep_alive_ms : conn->setup.first_ms);
         conn->head_timed = false;
@@ -272,7 +276,9 @@ static event_t payload_end(afpa_conn_t *conn)
 static event_t ended(afpa_conn_t *conn, event_t how)
 {
     conn->head_late = how == E_TIMEOUT;
-    return conn->state == S_WAIT && conn->in_length > 0 && conn->engine->setup.unfinished ? E_UNFINISHED : how;
+    if (conn->state == S_WAIT && conn->in_length > 0 && conn->engine->setup.unfinished)
+        return E_UNFINISHED;
+    return conn->state == S_WAIT && conn->in_length == 0 && how == E_EOF ? end_of(conn, how) : how;
 }
 
 /* What happened while an action ran. */
@@ -463,7 +469,7 @@ void afpa_conn_close(afpa_conn_t *conn)
 {
     afpa_conn_finish(conn);
     if (afpa_conn_idle(conn)) {
-        dispatch(conn, E_CLOSE);
+        dispatch(conn, end_of(conn, E_CLOSE));
         pump(conn);
     }
 }

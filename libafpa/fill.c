@@ -110,8 +110,8 @@ afpa_status_t afpa__file_open(const char *path, afpa__file_t *file, afpa_counter
 
 bool afpa__file_is_local(const afpa__file_t *file)
 {
-    static const unsigned kinds[] = {EXT4_SUPER_MAGIC, XFS_SUPER_MAGIC, BTRFS_SUPER_MAGIC,
-                                     F2FS_SUPER_MAGIC, TMPFS_MAGIC,     OVERLAYFS_SUPER_MAGIC};
+    /* Not overlays: below them may be anything. */
+    static const unsigned kinds[] = {EXT4_SUPER_MAGIC, XFS_SUPER_MAGIC, BTRFS_SUPER_MAGIC, F2FS_SUPER_MAGIC, TMPFS_MAGIC};
     struct statfs fs;
 
     if (fstatfs(file->fd, &fs) != 0)

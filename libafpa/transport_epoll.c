@@ -19,6 +19,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
+#include <sys/ioctl.h>
 #include <sys/sendfile.h>
 #include <unistd.h>
 
@@ -219,6 +220,14 @@ void afpa_loop_forget(afpa_transport_t *transport)
     conn_of(transport)->receiving = NULL;
 }
 
+static bool on_unread(afpa_transport_t *transport)
+{
+    const afpa__epoll_t *c = conn_of(transport);
+    int bytes = 0;
+
+    return c->left || (c->fd >= 0 && ioctl(c->fd, FIONREAD, &bytes) == 0 && bytes > 0);
+}
+
 /* ---- connecting and disconnecting ---- */
 
 bool afpa__epoll_watch(afpa__epoll_t *c)
@@ -334,7 +343,7 @@ static void on_disconnect(afpa_transport_t *transport, afpa_io_t *io, afpa_disco
 }
 
 static const afpa_provider_t provider = {
-    .accept = on_accept, .connect = on_connect, .send = on_send, .receive = on_receive, .disconnect = on_disconnect};
+    .accept = on_accept, .connect = on_connect, .send = on_send, .receive = on_receive, .unread = on_unread, .disconnect = on_disconnect};
 
 afpa_transport_t *afpa_loop_transport(afpa_loop_t *loop, afpa_endpoint_t *endpoint)
 {

@@ -10,6 +10,7 @@
  */
 #include "ngx_http_afpa_fastpath.h"
 
+#include <sys/ioctl.h>
 #include <sys/sendfile.h>
 
 #define AT_ONCE 16 /* receives of one connection, then the others have their turn */
@@ -86,7 +87,7 @@ static afpa_status_t on_receive(afpa_transport_t *transport, afpa_io_t *io, void
     client->receiving = io;
     client->buffer = buffer;
     client->size = size;
-    if (buffer == NULL && client->c->requests > 0 && (ngx_exiting || ngx_terminate))
+    if ((ngx_exiting || ngx_terminate) && client->c->requests > 0 && (client->conn == NULL || afpa_conn_idle(client->conn)))
         finish_receive(client, AFPA_CLOSED, 0, NULL); /* as nginx: no further request on a connection of a worker that goes */
     else
         try_receive(client);
@@ -110,6 +111,13 @@ static void on_read(ngx_event_t *rev)
     }
     if (client->receiving)
         try_receive(client);
+}
+
+static bool on_unread(afpa_transport_t *transport)
+{
+    int bytes = 0;
+
+    return ioctl(client_of(transport)->c->fd, FIONREAD, &bytes) == 0 && bytes > 0;
 }
 
 /* ---- sending ---- */
@@ -184,7 +192,7 @@ static void on_disconnect(afpa_transport_t *transport, afpa_io_t *io, afpa_disco
         io->completed(io, AFPA_OK, 0); /* the connection itself is closed when the engine has forgotten it: it holds the client */
 }
 
-static const afpa_provider_t provider = {.accept = on_accept, .send = on_send, .receive = on_receive, .disconnect = on_disconnect};
+static const afpa_provider_t provider = {.accept = on_accept, .send = on_send, .receive = on_receive, .unread = on_unread, .disconnect = on_disconnect};
 
 /* ---- between nginx and the engine ---- */
 

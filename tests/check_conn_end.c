@@ -202,6 +202,34 @@ START_TEST(lingers)
 }
 END_TEST
 
+/* What comes while the last reply is on its way is not received, and must not be forgotten: closed with it unread, the connection
+ * would be reset, and the rest of the reply lost. */
+START_TEST(lingers_over_what_is_unread)
+{
+    static const char *const requests[] = {CLOSE("/one"), CLOSE("/large"), GET("/one")};
+    bool last = _i < 2;
+    rig_t r;
+
+    rig_begin(&r);
+    r.conn.accept = 1000;
+    rig_start(&r);
+    r.conn.block = 3;
+    rig_arrive(&r, requests[_i]);
+    fake_conn_arrive(&r.conn, GET("/small"), strlen(GET("/small")));
+    if (!last)
+        afpa_conn_close(r.c); /* the host ends: that reply is the last */
+    rig_settle(&r);
+    rig_sent(&r, requests[_i]);
+    ck_assert_msg(r.conn.released && !r.conn.closed, "%s", requests[_i]);
+    ck_assert_uint_eq(r.told, 1);
+    ck_assert_uint_eq(r.conn.arrived_length, 0);
+    fake_conn_eof(&r.conn);
+    rig_settle(&r);
+    ck_assert_uint_eq(r.closes, 1);
+    rig_end(&r);
+}
+END_TEST
+
 static const char *const under_way[] = {"", "GET /sm", GET("/small"), GET("/one"), GET("/large"), GET("/large"), CLOSE("/small") "GET "};
 
 /* Whatever it is doing: nothing more of it, and once. */
@@ -381,6 +409,7 @@ int main(void)
     rig_add(suite, "send_timeout", send_timeout, 3);
     rig_add(suite, "send_progress", send_progress, 1);
     rig_add(suite, "lingers", lingers, 3);
+    rig_add(suite, "lingers_over_what_is_unread", lingers_over_what_is_unread, 3);
     rig_add(suite, "aborted", aborted, CHECK_COUNT(under_way));
     rig_add(suite, "peer_ends", peer_ends, 2 * CHECK_COUNT(ends));
     rig_add(suite, "unfinished", unfinished, 3 * CHECK_COUNT(ends));

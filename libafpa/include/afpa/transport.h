@@ -80,6 +80,9 @@ struct afpa_provider {
     /* Asks for the next bytes, one request at a time.  buffer NULL: into the provider's memory, so that an idle connection needs
      * none. */
     afpa_status_t (*receive)(afpa_transport_t *transport, afpa_io_t *io, void *buffer, size_t size);
+    /* Whether bytes have arrived that no receive has brought.  Closed like that, a connection is reset, and what was accepted but has
+     * not been read by the peer is lost. */
+    bool (*unread)(afpa_transport_t *transport);
     /* Always legal, and never fails.  `io` may be NULL. */
     void (*disconnect)(afpa_transport_t *transport, afpa_io_t *io, afpa_disconnect_t how);
 };
@@ -111,6 +114,11 @@ static inline afpa_status_t afpa_transport_send(afpa_transport_t *t, afpa_io_t *
 static inline afpa_status_t afpa_transport_receive(afpa_transport_t *t, afpa_io_t *io, void *buffer, size_t size)
 {
     return t->provider->receive(t, io, buffer, size);
+}
+
+static inline bool afpa_transport_unread(afpa_transport_t *t)
+{
+    return t->provider->unread(t);
 }
 
 static inline void afpa_transport_disconnect(afpa_transport_t *t, afpa_io_t *io, afpa_disconnect_t how)
