@@ -34,7 +34,7 @@ class Lighttpd(Bench):
     tls = (MODULES / "mod_openssl.so").exists()
     # Its stat cache, also when told to be off, keeps a file open until it was not asked for in 2 to 3 seconds; more files than
     # descriptors, and open() fails with EMFILE, which it answers with 403.  So not all 40,000 within one such time.
-    warm_by = (0.7, 3)
+    warm_by = (0.35, 3)
 
     @classmethod
     def version(cls):
