@@ -414,14 +414,11 @@ afpa_status_t afpa_cache_open(afpa_cache_t *cache, const char *path, size_t len,
 static afpa_status_t reopen(const afpa_ref_t *ref, int *fd)
 {
     const afpa__object_shared_t *o = object_of(ref);
-    const char *key = afpa__object_key(ref->cache->segment, o);
     char name[AFPA_PATH_MAX];
     afpa_counter_t why = AFPA_DECLINE_IO_ERROR;
     afpa__file_t file;
 
-    afpa__assert(key && o->key_length < sizeof(name));
-    memcpy(name, key, o->key_length);
-    name[o->key_length] = 0;
+    afpa__assert(afpa__object_path(ref->cache->segment, o, name));
     if (afpa__file_open(name, &file, &why) == AFPA_OK) {
         *fd = file.fd;
         if (afpa__identity_same(&file.identity, &o->identity))

@@ -46,12 +46,11 @@ static bool claim(afpa__object_shared_t *o, uint32_t now, uint32_t half_ms)
 
 afpa_status_t afpa__fresh_judge(afpa__object_shared_t *o, uint32_t revalidate_ms)
 {
-    uint64_t checked = atomic_load_explicit(&o->last_check, memory_order_acquire), now = afpa__now_ms();
-    uint64_t age = now - checked; /* the clock was read last: a check in the future is damage, and wraps to a great age */
+    uint64_t age = afpa__fresh_age(o);
 
     if (age >= revalidate_ms)
         return AFPA_STALE;
-    if (age * 2 >= revalidate_ms && claim(o, (uint32_t)now, revalidate_ms / 2))
+    if (!afpa__fresh_young(age, revalidate_ms) && claim(o, (uint32_t)afpa__now_ms(), revalidate_ms / 2))
         return AFPA_CHECK_DUE;
     return AFPA_OK;
 }
@@ -82,17 +81,14 @@ static bool check_at_once(afpa_cache_t *cache, afpa__object_shared_t *o)
 {
     static atomic_bool refused; /* by the kernel, or by a filter of system calls: it will be again */
     struct open_how how = {.flags = O_PATH | O_CLOEXEC, .resolve = RESOLVE_CACHED};
-    const char *key = afpa__object_key(cache->segment, o);
     uint64_t before = afpa__now_ms();
     afpa_identity_t identity;
     char path[AFPA_PATH_MAX];
     bool known;
     int fd;
 
-    if (!o->local || !key || o->key_length >= sizeof(path) || atomic_load_explicit(&refused, memory_order_relaxed))
+    if (!o->local || atomic_load_explicit(&refused, memory_order_relaxed) || !afpa__object_path(cache->segment, o, path))
         return false;
-    memcpy(path, key, o->key_length);
-    path[o->key_length] = 0;
     fd = (int)syscall(SYS_openat2, AT_FDCWD, path, &how, sizeof(how));
     if (fd < 0) {
         if (errno == ENOSYS || errno == EPERM || errno == EINVAL)
@@ -114,11 +110,10 @@ static bool check_at_once(afpa_cache_t *cache, afpa__object_shared_t *o)
 }
 #endif
 
-afpa_status_t afpa__fresh_lookup(afpa_cache_t *cache, uint32_t object, uint32_t revalidate_ms, bool *checked)
+afpa_status_t afpa__fresh_due(afpa_cache_t *cache, uint32_t object, uint32_t revalidate_ms, bool *checked)
 {
     afpa__object_shared_t *o = &cache->segment->objects[object];
     afpa_status_t status = afpa__fresh_judge(o, revalidate_ms);
-
     bool same = status != AFPA_OK && check_at_once(cache, o);
 
     *checked = same && status == AFPA_STALE;

@@ -83,6 +83,17 @@ const char *afpa__object_key(const afpa__segment_t *s, const afpa__object_shared
     return afpa__data_at(s, o->key_chunk, o->key_offset, o->key_length);
 }
 
+bool afpa__object_path(const afpa__segment_t *s, const afpa__object_shared_t *o, char path[AFPA_PATH_MAX])
+{
+    const char *key = afpa__object_key(s, o);
+
+    if (!key || o->key_length >= AFPA_PATH_MAX)
+        return false;
+    memcpy(path, key, o->key_length);
+    path[o->key_length] = 0;
+    return true;
+}
+
 /* ---- making ---- */
 
 /* Chains groups for the rest of the pin array; o->entries grows with the chain, so that it never promises more. */

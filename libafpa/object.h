@@ -29,6 +29,9 @@ uint32_t afpa__object_length(const afpa__segment_t *segment, const afpa__object_
 /* The key; NULL if the record is not sound. */
 const char *afpa__object_key(const afpa__segment_t *segment, const afpa__object_shared_t *object);
 
+/* The same as a path of its own, with a zero behind it.  false: the record is not sound. */
+bool afpa__object_path(const afpa__segment_t *segment, const afpa__object_shared_t *object, char path[AFPA_PATH_MAX]);
+
 /* Phase 0 → 1: a record with key, identity and an empty pin array.  Takes the space lock; gives up `what` if it must.  With
  * AFPA__EVICT_NOTHING there must be free chunks for all whole chunks of the file, too.  AFPA_NONE: no room. */
 uint32_t afpa__object_make(afpa__segment_t *segment, uint32_t slot, uint64_t hash, const char *key, size_t length,

@@ -342,8 +342,12 @@ static void on_disconnect(afpa_transport_t *transport, afpa_io_t *io, afpa_disco
         io->completed(io, AFPA_OK, 0);
 }
 
-static const afpa_provider_t provider = {
-    .accept = on_accept, .connect = on_connect, .send = on_send, .receive = on_receive, .unread = on_unread, .disconnect = on_disconnect};
+static const afpa_provider_t provider = {.accept = on_accept,
+                                         .connect = on_connect,
+                                         .send = on_send,
+                                         .receive = on_receive,
+                                         .unread = on_unread,
+                                         .disconnect = on_disconnect};
 
 afpa_transport_t *afpa_loop_transport(afpa_loop_t *loop, afpa_endpoint_t *endpoint)
 {

@@ -21,6 +21,14 @@ static void note(afpa_mod_guard_t *guard, const cmd_parms *cmd)
         guard->directive = cmd->cmd->name;
 }
 
+static int is_one_of(const char *name, const char *const *names, apr_size_t count)
+{
+    for (apr_size_t i = 0; i < count; i++)
+        if (ap_cstr_casecmp(name, names[i]) == 0)
+            return 1;
+    return 0;
+}
+
 /* ---- judges: what a directive with these arguments means ---- */
 
 static void always(afpa_mod_guard_t *guard, cmd_parms *cmd, const char *args)
@@ -117,26 +125,19 @@ static void rule(afpa_mod_guard_t *guard, cmd_parms *cmd, const char *args)
         note(guard, cmd);
 }
 
-/* Fields that httpd answers conditions by, leaves out of a 304, or puts where they belong, before mod_headers has its turn. */
-static int is_httpds(const char *field)
-{
-    static const char *const names[] = {"ETag", "Last-Modified", "Content-Type", "Content-Encoding", "Content-Language", "Connection", "Keep-Alive"};
-    apr_size_t length = strcspn(field, ":");
-
-    for (apr_size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++)
-        if (strlen(names[i]) == length && ap_cstr_casecmpn(field, names[i], length) == 0)
-            return 1;
-    return 0;
-}
-
 /* A value with a variable in it, a condition, a date that mod_expires is thought to have made, a field that is httpd's own. */
 static void header(afpa_mod_guard_t *guard, cmd_parms *cmd, const char *args)
 {
-    const char *at = args, *action = ap_getword_conf(cmd->temp_pool, &at);
+    /* httpd answers conditions by these, leaves them out of a 304, or puts them where they belong, before mod_headers has its turn. */
+    static const char *const httpds[] = {"ETag",       "Last-Modified", "Content-Type", "Content-Encoding", "Content-Language",
+                                         "Connection", "Keep-Alive"};
+    const char *at = args, *word = ap_getword_conf(cmd->temp_pool, &at);
 
-    if (ap_cstr_casecmp(action, "always") == 0 || ap_cstr_casecmp(action, "onsuccess") == 0)
-        (void)ap_getword_conf(cmd->temp_pool, &at);
-    if (is_httpds(ap_getword_conf(cmd->temp_pool, &at)) || strchr(args, '%') || ap_strcasestr(args, "env=") || ap_strcasestr(args, "expr=") || ap_strcasestr(args, "echo") ||
+    if (ap_cstr_casecmp(word, "always") == 0 || ap_cstr_casecmp(word, "onsuccess") == 0)
+        (void)ap_getword_conf(cmd->temp_pool, &at); /* that was no action */
+    word = ap_getword_conf(cmd->temp_pool, &at);
+    word = apr_pstrmemdup(cmd->temp_pool, word, strcspn(word, ":"));
+    if (is_one_of(word, httpds, sizeof(httpds) / sizeof(httpds[0])) || strchr(args, '%') || ap_strcasestr(args, "env=") || ap_strcasestr(args, "expr=") || ap_strcasestr(args, "echo") ||
         ap_strcasestr(args, "expires"))
         note(guard, cmd);
 }
@@ -165,14 +166,6 @@ static void expression(afpa_mod_guard_t *guard, cmd_parms *cmd, const char *args
 {
     if (strchr(args, '%'))
         note(guard, cmd);
-}
-
-static int is_one_of(const char *name, const char *const *names, apr_size_t count)
-{
-    for (apr_size_t i = 0; i < count; i++)
-        if (ap_cstr_casecmp(name, names[i]) == 0)
-            return 1;
-    return 0;
 }
 
 /* Modules of all kinds look at variables (no-gzip, no-proxy, conditions of filters).  Harmless are those that are the same for each
@@ -333,10 +326,7 @@ static int known(const char *file)
                                         "mod_unique_id.c",
                                         "mod_usertrack.c"};
 
-    for (apr_size_t i = 0; i < sizeof(files) / sizeof(files[0]); i++)
-        if (strcmp(file, files[i]) == 0)
-            return 1;
-    return 0;
+    return is_one_of(file, files, sizeof(files) / sizeof(files[0]));
 }
 
 /* Returns the first of a hook's modules that we do not know. */

@@ -180,8 +180,8 @@ void ngx_http_afpa_capture(ngx_http_request_t *r, ngx_http_afpa_ctx_t *ctx)
     ngx_flag_t there, varies = varies_by_filter(r, ctx);
     const char *why;
 
-    if ((ctx->status != NGX_HTTP_AFPA_HIT && ctx->status != NGX_HTTP_AFPA_REVALIDATED) || !allowed_in(conf, clcf) || !as_it_came(r, clcf) || !untouched(r) ||
-        (header = header_of(r)) == NULL)
+    if ((ctx->status != NGX_HTTP_AFPA_HIT && ctx->status != NGX_HTTP_AFPA_REVALIDATED) || !allowed_in(conf, clcf) ||
+        !as_it_came(r, clcf) || !untouched(r) || (header = header_of(r)) == NULL)
         return;
 #if (NGX_HTTP_GZIP)
     if (r->gzip_tested && r->headers_in.accept_encoding)

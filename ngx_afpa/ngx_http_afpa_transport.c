@@ -192,7 +192,8 @@ static void on_disconnect(afpa_transport_t *transport, afpa_io_t *io, afpa_disco
         io->completed(io, AFPA_OK, 0); /* the connection itself is closed when the engine has forgotten it: it holds the client */
 }
 
-static const afpa_provider_t provider = {.accept = on_accept, .send = on_send, .receive = on_receive, .unread = on_unread, .disconnect = on_disconnect};
+static const afpa_provider_t provider = {
+    .accept = on_accept, .send = on_send, .receive = on_receive, .unread = on_unread, .disconnect = on_disconnect};
 
 /* ---- between nginx and the engine ---- */
 

@@ -217,8 +217,12 @@ static bool on_unread(afpa_transport_t *transport)
     return conn_of(transport)->arrived_length > 0;
 }
 
-static const afpa_provider_t provider = {
-    .accept = on_accept, .connect = on_connect, .send = on_send, .receive = on_receive, .unread = on_unread, .disconnect = on_disconnect};
+static const afpa_provider_t provider = {.accept = on_accept,
+                                         .connect = on_connect,
+                                         .send = on_send,
+                                         .receive = on_receive,
+                                         .unread = on_unread,
+                                         .disconnect = on_disconnect};
 
 bool fake_conn_offer(fake_conn_t *c)
 {
