@@ -21,7 +21,7 @@ START_SECONDS = 60  # until the first reply
 
 
 def counted(kind, site, work, seconds, cpus):
-    """(instructions, replies, the functions that have most of them) of a run."""
+    """(instructions, replies, {function: its instructions}) of a run."""
     server = kind(site, wrap=["valgrind", "--tool=callgrind", "--trace-children=yes", "--vgdb=no",
                               "--callgrind-out-file=callgrind.out"], alone=True)
     try:
@@ -42,10 +42,18 @@ def counted(kind, site, work, seconds, cpus):
 
 
 def functions(out):
-    """[(share, function)] by callgrind_annotate."""
-    run = subprocess.run(["callgrind_annotate", "--threshold=90", out], capture_output=True, text=True, timeout=120)
-    found = re.findall(r"^ *[\d,]+ \( *([\d.]+)%\) +(?:\S*:)?(\S+)", run.stdout, re.M)
-    return [[float(share), name] for share, name in found if name != "PROGRAM"][:TOP]
+    """{function: instructions} by callgrind_annotate."""
+    run = subprocess.run(["callgrind_annotate", "--threshold=100", "--auto=no", out], capture_output=True, text=True, timeout=120)
+    found = {}
+    for count, name in re.findall(r"^ *([\d,]+) \( *[\d.]+%\) +(?:\S*?:)?(\w[\w.@']*)(?= |$)", run.stdout, re.M):
+        found[name] = found.get(name, 0) + int(count.replace(",", ""))
+    return {name: count for name, count in found.items() if name != "PROGRAM"}
+
+
+def top(few, many):
+    """[(share, function)]: who has most of what the longer run needed beyond the shorter one."""
+    more, total = {name: count - few[2].get(name, 0) for name, count in many[2].items()}, many[0] - few[0]
+    return [[round(count / total * 100, 1), name] for name, count in sorted(more.items(), key=lambda one: -one[1])[:TOP]]
 
 
 def measure_work(session, kinds, work, data):
@@ -63,7 +71,7 @@ def measure_work(session, kinds, work, data):
             try:
                 few, many = (counted(kind, site, work, seconds, cpus[1]) for seconds in (FEW, MANY))
                 per_reply = round((many[0] - few[0]) / (many[1] - few[1]))
-                cells[kind.name] = {"instructions": per_reply, "replies": many[1] - few[1], "functions": many[2]}
+                cells[kind.name] = {"instructions": per_reply, "replies": many[1] - few[1], "functions": top(few, many)}
                 say(f"  {kind.name:18} {per_reply:8d} instructions per reply")
                 continue
             except (LoadFailed, StartFailed, OSError, ValueError, subprocess.SubprocessError) as error:

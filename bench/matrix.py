@@ -182,7 +182,7 @@ class Matrix:
             try:
                 found["syscalls"] = measure.system_calls(server, self.load(server, work, headers))
             except (LoadFailed, OSError) as error:
-                say(f"  {work.name}: {server.name}: no system calls: {error}")
+                found["syscalls"] = {"absent": f"failed: {str(error)[:300]}"}
         return found
 
     def show(self, work):
@@ -193,6 +193,6 @@ class Matrix:
                 calls = cell.get("syscalls")
                 cpu = cell["cpu_us"]
                 say(f"  {server.name:18} {cpu['median']:8.2f} us ({cpu['low']:.2f}-{cpu['high']:.2f})  {cell['replies_s']['median']:9.0f}/s  "
-                    f"p99 {cell['p99_us']['median']:8.0f} us" + (f"  {calls['total']:.2f} calls" if calls else "") +
+                    f"p99 {cell['p99_us']['median']:8.0f} us" + (f"  {calls.get('total', 0):.2f} calls" if calls else "") +
                     (f"  broken {max(r.get('broken', 0) for r in cell['rounds']):.3f}" if any("broken" in r for r in cell["rounds"]) else "") +
                     (f"  hits {min(r['hit_ratio'] for r in cell['rounds']):.3f}" if server.ours else ""))

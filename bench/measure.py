@@ -11,6 +11,7 @@ from pathlib import Path
 
 TICK = os.sysconf("SC_CLK_TCK")
 SYSCALL_SECONDS = 0.4
+SYSCALL_AGAIN_SECONDS = 15  # where a server sends nothing in that time
 
 
 def processors():
@@ -61,24 +62,30 @@ def memory(server):
 
 
 def system_calls(server, load):
-    """System calls per reply, by name, under a load of their own: with strace attached the server is slow."""
+    """System calls per reply, by name, under a load of their own: with strace attached the server is slow.  If not, {"absent": why}."""
     if not shutil.which("strace"):
-        return None
+        return {"absent": "strace is not installed"}
+    for seconds in (SYSCALL_SECONDS + load.connections / 1000, SYSCALL_AGAIN_SECONDS):
+        replies, calls = traced_calls(server, load, seconds)
+        if replies:
+            return {"total": round(sum(calls.values()) / replies, 3),
+                    "by_name": {name: round(n / replies, 3) for name, n in sorted(calls.items(), key=lambda c: -c[1]) if n > replies / 100}}
+    return {"absent": f"with strace attached it sent no reply within {SYSCALL_AGAIN_SECONDS} s"}
+
+
+def traced_calls(server, load, seconds):
+    """(replies, {system call: times})"""
     out = server.dir / "calls"
     strace = subprocess.Popen(["strace", "-f", "-c", "-o", out, *[word for pid in server.pids() for word in ("-p", str(pid))]],
                               stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
     try:
         wait_attached(server.pids(), strace.pid)
-        replies = load.run(SYSCALL_SECONDS + load.connections / 1000)["replies"]
+        replies = load.run(seconds)["replies"]
     finally:
         strace.send_signal(signal.SIGINT)
         strace.wait(20)
-    if not replies:
-        return None
     rows = [line.split() for line in out.read_text().splitlines() if re.match(r"\s*[\d.]+\s", line)]
-    calls = {row[-1]: int(row[3]) for row in rows if row[-1] != "total"}
-    return {"total": round(sum(calls.values()) / replies, 3),
-            "by_name": {name: round(n / replies, 3) for name, n in sorted(calls.items(), key=lambda c: -c[1]) if n > replies / 100}}
+    return replies, {row[-1]: int(row[3]) for row in rows if row[-1] != "total"}
 
 
 def wait_attached(pids, tracer):

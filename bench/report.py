@@ -67,7 +67,9 @@ class Page:
         """A footnote's mark for a cell that is not there."""
         cell = self.data["cells"].get(work, {}).get(server)
         text = cell["absent"] if cell else self.data["servers"][server].get("absent", "not measured in this run")
-        text = text.split("\n")[0].rstrip(":")
+        return self.dash(text.split("\n")[0].rstrip(":"))
+
+    def dash(self, text):
         return f"– [{self.notes.setdefault(text, len(self.notes) + 1)}]"
 
     def cell(self, work, server, show):
@@ -190,7 +192,11 @@ class Page:
     def ahead(self):
         """Where another server needs less than ours, and why, which the prose has to say."""
         self.section("Where others are ahead", "ahead")
-        self.add("\n".join(self.ahead_line(*one) for one in self.ahead_cells()) or "Nowhere in this run.")
+        together = {}  # what is said of several is said once
+        for one in self.ahead_cells():
+            line, text = self.ahead_line(*one)
+            together.setdefault(text, []).append(line)
+        self.add("\n".join(f"- {'; '.join(lines)}. {text}" for text, lines in together.items()) or "Nowhere in this run.")
 
     def ahead_cells(self):
         """(work, ours, the server that is ahead of it)."""
@@ -212,13 +218,14 @@ class Page:
         return cell[figure]["median"] < mine[figure]["median"] and results.apart(cell[figure], mine[figure])
 
     def ahead_line(self, work, ours, server):
+        """(who is ahead of whom by how much, why)"""
         mine, cell = cell_of(self.data, work, ours), cell_of(self.data, work, server)
         figure = results.main_figure(mine)
         text = self.prose.get(f"ahead {work} {server}") or self.prose.get(f"ahead {work}")
         if not text:
             self.missing.append(f"# ahead {work} {server}")
-        return (f"- {self.data['works'][work]['title']}: {self.title(server)} {number(cell[figure]['median'])}, "
-                f"{self.title(ours)} {number(mine[figure]['median'])} ({figure}). {text or '**Not explained yet.**'}")
+        return (f"{self.data['works'][work]['title']}: {self.title(server)} {number(cell[figure]['median'])}, "
+                f"{self.title(ours)} {number(mine[figure]['median'])} ({figure})"), text or "**Not explained yet.**"
 
     def profiles(self):
         """Where the time of those goes who were profiled."""
@@ -241,7 +248,7 @@ class Page:
         for title, show in (("Replies per second", lambda c: with_spread(c["replies_s"])),
                             ("CPU µs per reply in user space and in the kernel", lambda c: f"{number(c['user_us']['median'])} + {number(c['system_us']['median'])}"),
                             ("Latency with wrk as fast as it goes: p50 / p99 / p99.9, µs", lambda c: " / ".join(f"{c[f]['median']:,.0f}" for f in three)),
-                            ("System calls per reply", lambda c: number(c["syscalls"]["total"]) if c.get("syscalls") else None)):
+                            ("System calls per reply", self.calls)):
             self.add(f"### {title}")
             self.matrix(closed, show)
         self.add("### Share of the replies that came from the cache, the way the server is there for")
@@ -252,6 +259,10 @@ class Page:
         self.add("### Memory after the work: resident / proportional share / segment, MB")
         self.matrix([work for work in MEMORY_WORK if work in closed],
                     lambda c: " / ".join(number(c["memory"][k] / 1024) for k in ("rss_kb", "pss_kb", "segment_kb")))
+
+    def calls(self, cell):
+        calls = cell.get("syscalls") or {"absent": "system calls were not counted in this run"}
+        return number(calls["total"]) if "total" in calls else self.dash(calls["absent"])
 
     def footnotes(self):
         if self.notes:
