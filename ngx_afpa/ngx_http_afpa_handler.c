@@ -3,8 +3,9 @@
  * Stage 1 in nginx: from a request to a held object, or to NGX_DECLINED.
  *
  * Runs in the content phase, after access control and rewriting.  A hit is answered at once.  A miss, and an object whose last
- * check is too old, goes to a worker thread while the request stands still; then the content phase is entered again, and the
- * worker's result either answers or declines, so that nginx's static handler gets the request as if nothing had happened.
+ * check is too old and could not be made anew by the look-up, goes to a worker thread while the request stands still; then the
+ * content phase is entered again, and the worker's result either answers or declines, so that nginx's static handler gets the
+ * request as if nothing had happened.
  */
 #include "ngx_http_afpa.h"
 

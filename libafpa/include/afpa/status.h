@@ -11,8 +11,10 @@ extern "C" {
 
 typedef enum afpa_status {
     AFPA_OK = 0,       /* done */
-    AFPA_CHECK_DUE,    /* done, and served from the cache; the caller queues afpa_cache_check() for this path */
-    AFPA_STALE,        /* cached, but its last check is too old: the caller has a worker call afpa_cache_open() */
+    AFPA_CHECK_DUE,    /* done, and served from the cache; a check is due that the look-up could not make, or that found a
+                        * difference: the caller queues afpa_cache_check() for this path */
+    AFPA_STALE,        /* cached, but its last check is too old, and the look-up could not make a new one, or found a
+                        * difference: the caller has a worker call afpa_cache_open() */
     AFPA_MISS,         /* not cached: the caller has a worker call afpa_cache_open() */
     AFPA_EMPTY,        /* the chunk is not pinned yet: the caller has a worker call afpa_cache_fill(), then pins again */
     AFPA_AGAIN,        /* would block: try again after the next event */
