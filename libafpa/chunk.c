@@ -3,12 +3,15 @@
  * Stage 4 of 7, room: 64 KB chunks, and what is smaller in parts of chunks.
  *
  * A chunk (its size here C) is free, or carved into slots of one size class, or given out in runs of units of C/64.
- *   up to C/8   a slot: classes from C/1024 to C/8, eight steps per doubling, at most 12.5 % waste; where chunks are short, a
- *               free slot of up to twice the size rather than one chunk more for a class
- *   above       a run of units, at most 12.5 % waste again
+ *   up to C/8   a slot: classes from C/1024 to C/8, eight steps per doubling; where chunks are short, a free slot of up to twice
+ *               the size rather than one chunk more for a class
+ *   above       a run of units
  *   C           a whole chunk, if possible the one behind that of the bytes before
- *   from 32 KB  never a slot (in chunks of 256 KB and more it could be one; a run may waste a unit there); the run begins and ends
- *               on pages, so it may be sent by reference
+ *   from 32 KB  never a slot (in chunks of 512 KB and 1 MB it could be one); the run begins and ends on pages, so it may be sent
+ *               by reference
+ * Slot or run is at most an eighth larger than what is in it, but for two cases.  The smallest slot, C/1024, holds what is smaller.
+ * In chunks of 512 KB and 1 MB the units are 8 and 16 KB, so a run for 32 KB and more may be a quarter or a half larger; from C/8
+ * on it is an eighth again.  Of a chunk with slots the end is left over where one more does not fit: up to 9 %.
  * All of it is under the space lock, and all of it can be derived again from the pin entries and keys that use it; but for the size
  * of a chunk's slots, which is set before the first of them is taken and stays.
  *

@@ -35,7 +35,7 @@
 #define AFPA_UNITS 64u          /* run units of a chunk: one bit each of a 64-bit word */
 #define AFPA_SLOTS 1024u        /* most slots a chunk is carved into */
 #define AFPA_WINDOWS 64u        /* parts of a ledger row */
-#define AFPA_CLASSES 57u        /* slot sizes from chunk/1024 to chunk/8, eight steps per doubling, so at most 12.5 % is waste */
+#define AFPA_CLASSES 57u        /* slot sizes from chunk/1024 to chunk/8, eight steps per doubling: see chunk.c */
 #define AFPA_REFERENCE_MIN 32768u /* below, pages are shared between payloads and nothing may be sent by reference */
 
 /* Phases of an object.  1 → 2 → 3 → 0; 1 → 0 when it lost the race to be inserted.  See object.c. */
