@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * One process's use of a zone: the calls of afpa/cache.h, put together from index, pins, fills and freshness.
+ * Around the stages, the cache: one process's use of a zone.  The calls of afpa/cache.h, put together from index, pins, fills and
+ * freshness.
  *
  * A ref is a raised count of an object's first entry, which is PINNED, or DRAINING since the object was retired: its bytes are
  * there as long as the ref is.  An extent is a pin on its entry and, for later entries, one more on the first; so an extent keeps

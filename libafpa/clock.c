@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * The clock, replaceable.  CLOCK_MONOTONIC_COARSE counts in ticks of 1–10 ms, is read without a system call, and does not jump
- * when an administrator sets the time.
+ * Around the stages, the clock, replaceable.
+ *
+ * CLOCK_MONOTONIC_COARSE counts in ticks of 1–10 ms, is read without a system call, and does not jump when an administrator sets
+ * the time.
  */
 #include "config.h"
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * A connection of the engine.  In: bytes.  Out: replies, or the bytes again, to the host.
+ * Engine, connections.  In: bytes.  Out: replies, or the bytes again, to the host.
  *
  * The table is conn_states.def; dispatch() does what entering a state means, which may be the next event, until there is none.
  * What happens while an action runs (completions are often inline) is noted in the record's fields and taken up when it returns,

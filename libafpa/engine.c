@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * The engine around its connections: what is recycled, timers, the date.
+ * Engine, around its connections: what is recycled, timers, the date.
  *
  * Records come in slabs and are never given back while the engine lives, so a connection costs no allocation once there were as
  * many.  Buffers and send machines belong to connections only while they have output; idle ones have none.

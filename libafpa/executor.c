@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * The library's own pool of worker threads, for hosts that have none.
+ * Around the stages, workers: the library's own pool of threads, for hosts that have none.
  *
  * One queue under one mutex.  submit() only ever waits for that mutex, which nobody holds while a job runs; a full queue is an
  * answer, not a wait.  A thread runs a job and calls its `done` itself; the job's memory is its submitter's again from then on.

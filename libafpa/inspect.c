@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Looking into a segment without taking part in it: no slot, no pin, no lock.
+ * Around the stages, inspection: looking into a segment without taking part in it.  No slot, no pin, no lock.
  *
  * What is shown is copied first.  A record may be freed and used anew meanwhile: its generation before and after tells, and a key
  * that does not make the record's hash is not shown.  No index is followed unchecked, no loop runs longer than a table.

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Writers' locks: process-shared, robust POSIX mutexes.
+ * Around the stages, writers' locks: process-shared, robust POSIX mutexes.
  *
  * Order: shard, then space.  Who holds the space lock may only *try* a shard (eviction does), and passes the victim over when
  * it is busy.  No system call that can wait for a disk is made under either.

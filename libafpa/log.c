@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Messages, to the one receiver a process has set; and the last words before an abort.
+ * Around the stages, messages: to the one receiver a process has set; and the last words before an abort.
  */
 #include "config.h"
 

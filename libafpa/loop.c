@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * The event loop: listening sockets, the hand-over of jobs from workers, one turn after the other.
+ * Engine, the event loop: listening sockets, the hand-over of jobs from workers, one turn after the other.
  *
  * An event of a listening socket, of a transport, or of the descriptor that wakes the loop is told apart by the pointer that comes
  * with it.  Where descriptors or memory are short, a listening socket rests for PAUSE_MS instead of failing as fast as it can.

@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * State machines as tables.  A machine's .def file lists its states once and its events once, each with a cell per state; the
- * source that owns the machine makes names and table of it, and everything else about tables is here.
+ * Around the stages, state machines as tables: send.c's and conn.c's.
+ *
+ * A machine's .def file lists its states once and its events once, each with a cell per state; the source that owns the machine
+ * makes names and table of it, and everything else about tables is here.
  */
 #include "config.h"
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * The table of options, and readers of sizes and times that mean the same in both servers and in afpactl.
+ * Around the stages, options: their table, and readers of sizes and times that mean the same in both servers and in afpactl.
  */
 #include "config.h"
 

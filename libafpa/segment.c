@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * The shared segment: what lies where, how it is made, how one that is found is judged.
+ * Stage 4 of 7, memory: the shared segment.  What lies where, how it is made, how one that is found is judged.
  *
  * The layout follows from (size, chunk size) by afpa__layout_compute() alone, in every process; the header only says which two
  * numbers those were, under a checksum.  So no offset is ever read from memory that somebody else can write.

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Counters.  Each owner counts in cache lines of its own, so that counting costs no traffic between cores; a total is the sum over
+ * Around the stages, counters.
+ *
+ * Each owner counts in cache lines of its own, so that counting costs no traffic between cores; a total is the sum over
  * the owners and the header, where the counts of those that left are kept.
  */
 #include "config.h"

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Names of statuses, for logs.
+ * Around the stages, statuses: their names, for logs.
  */
 #include "config.h"
 

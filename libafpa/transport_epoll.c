@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * The epoll provider.  In: readiness.  Out: completions.
+ * Engine, the epoll provider.  In: readiness.  Out: completions.
  *
  * A socket is registered once, edge-triggered, for everything; what the kernel said is kept in two flags, so a request that can be
  * served at once makes no system call but its own.  A receive that brought less than was asked for proves that no more is there:

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Holding a segment against its own rules.
+ * Around the stages, verification: holding a segment against its own rules.
  *
  * Under all writers' locks, objects and entries are walked once and everything that is derived from them is derived again in
  * private memory, then compared: bitmaps, free lists, chains, queues, draining list, ledgers.  Words of entries may still go

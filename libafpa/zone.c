@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Zones: finding, making, judging and replacing segment files.
+ * Around the stages, zones: finding, making, judging and replacing segment files.
  *
  * Whoever makes or judges a segment holds the creation lock (a byte of the file itself), so that two servers that start at once
  * agree on one.  A segment that is no good is not mended but unlinked, and a new file made under its name: processes that still

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * What tools do with a zone that servers have made: attach to it, with the rights of its owner, and remove it.  Who removes one
- * holds the creation lock, as who makes or replaces one does, and never two of them at a time; so nobody removes what another
- * process has just put in the place of what was judged.
+ * Around the stages, zones in tools: attaching to one that servers have made, with the rights of its owner, and removing it.
+ *
+ * Who removes one holds the creation lock, as who makes or replaces one does, and never two of them at a time; so nobody removes
+ * what another process has just put in the place of what was judged.
  */
 #include "config.h"
 
