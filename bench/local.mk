@@ -28,7 +28,8 @@ dist_doc_DATA += docs/benchmarks.md
 EXTRA_DIST += docs/benchmarks
 
 # Replay of cache traces.  The linker has the library open files that are not there: see policy_files.c.
-policy_parts = bench/policy.h bench/policy_input.c bench/policy_trace.c bench/policy_baselines.c bench/policy_belady.c
+policy_parts = bench/policy.h bench/policy_input.c bench/policy_records.c bench/policy_trace.c bench/policy_baselines.c \
+	bench/policy_belady.c
 policy_wraps = -Wl,--wrap=open -Wl,--wrap=open64 -Wl,--wrap=fstat -Wl,--wrap=fstat64 -Wl,--wrap=pread -Wl,--wrap=pread64 \
 	-Wl,--wrap=close -Wl,--wrap=fallocate -Wl,--wrap=fallocate64 -Wl,--wrap=getrandom
 policy_side = bench/policy_afpa.c bench/policy_files.c

@@ -41,7 +41,7 @@ typedef struct options {
 enum { OPTION_UNIT = 256, OPTION_SKIP, OPTION_MAX_SIZE, OPTION_MIN_USES, OPTION_CHUNK, OPTION_MARKDOWN, OPTION_CSV, OPTION_NAME };
 
 static const struct argp_option argp_options[] = {
-    {"format", 'f', "FORMAT", 0, "csv, txt or oracleGeneral; by default by the file's name, standard input is csv", 1},
+    {"format", 'f', "FORMAT", 0, "csv, txt, oracleGeneral, vscsi or lcs; by default by the file's name, standard input is csv", 1},
     {"columns", 'c', "SPEC", 0, "csv: which columns these are, from 1 (default time=1,key=2,size=3; time and size may be 0: none)",
      1},
     {"delimiter", 'd', "CHAR", 0, "csv: between columns (default a comma); \"tab\" and \"space\" are known", 1},
@@ -154,13 +154,16 @@ static char delimiter_argument(struct argp_state *state, const char *text)
 
 static policy_format_t format_argument(struct argp_state *state, const char *text)
 {
-    if (strcmp(text, "csv") == 0)
-        return POLICY_CSV;
-    if (strcmp(text, "txt") == 0)
-        return POLICY_TXT;
-    if (strcmp(text, "oracleGeneral") != 0)
-        argp_error(state, "--format: \"%s\": csv, txt and oracleGeneral are known", text);
-    return POLICY_ORACLE;
+    static const char *const names[] = {
+        [POLICY_CSV] = "csv",     [POLICY_TXT] = "txt", [POLICY_ORACLE] = "oracleGeneral",
+        [POLICY_VSCSI] = "vscsi", [POLICY_LCS] = "lcs",
+    };
+
+    for (unsigned i = POLICY_CSV; i < sizeof(names) / sizeof(names[0]); i++)
+        if (strcmp(text, names[i]) == 0)
+            return (policy_format_t)i;
+    argp_error(state, "--format: \"%s\": csv, txt, oracleGeneral, vscsi and lcs are known", text);
+    return POLICY_AUTO;
 }
 
 static error_t reading_option(int key, char *arg, struct argp_state *state)

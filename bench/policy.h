@@ -3,7 +3,8 @@
  * Replay of cache traces: what the parts of bench/policy share.
  *
  *   policy_input.c      a file, standard input, or what a decompressor makes of a file
- *   policy_trace.c      the formats: csv, txt, oracleGeneral → requests, object by object
+ *   policy_records.c    binary formats: oracleGeneral, vscsi, lcs
+ *   policy_trace.c      csv and txt; from any format to requests, object by object
  *   policy_baselines.c  FIFO, LRU, SIEVE, S3-FIFO without an allocator
  *   policy_belady.c     what knows the future: Belady's MIN, and a lower bound for objects of any size
  *   policy_afpa.c       the library itself, over files that policy_files.c makes up
@@ -44,7 +45,31 @@ bool policy_input_close(policy_input_t *input, bool whole, policy_error_t *error
 
 /* ---- traces ---- */
 
-typedef enum policy_format { POLICY_AUTO, POLICY_CSV, POLICY_TXT, POLICY_ORACLE } policy_format_t;
+typedef enum policy_format { POLICY_AUTO, POLICY_CSV, POLICY_TXT, POLICY_ORACLE, POLICY_VSCSI, POLICY_LCS } policy_format_t;
+
+/* What is known of a binary trace's records once it has begun. */
+typedef struct policy_records {
+    policy_input_t *input;
+    size_t length;                /* of a record */
+    unsigned key_at, size_at;     /* offsets */
+    bool wide;                    /* the size has 64 bits, not 32 */
+    unsigned version_at, version; /* a byte that each record has, and its value; 0: none */
+    uint64_t count, stated;       /* records; those the header tells of, 0: it tells nothing */
+    size_t kept;                  /* bytes that beginning has read of the first record */
+    uint8_t bytes[128];
+} policy_records_t;
+
+typedef struct policy_record {
+    bool end;          /* there is none */
+    const char *wrong; /* what makes no sense; NULL: nothing */
+    uint64_t id, size;
+} policy_record_t;
+
+/* false: this is no such trace. */
+bool policy_records_begin(policy_records_t *records, policy_format_t format, policy_input_t *input, policy_error_t *error);
+
+/* false: the trace is not whole. */
+bool policy_records_next(policy_records_t *records, policy_record_t *record, policy_error_t *error);
 
 typedef struct policy_reading {
     policy_format_t format;

@@ -1,18 +1,18 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * The formats of traces.
+ * Traces: from lines or records to requests, object by object.
  *
- *   csv            one request a line; the columns of time, key and size are told by number.  A first line without numbers is a
- * header. txt            one key a line; all objects have the size --unit oracleGeneral  records of 24 bytes, little-endian: time
- * (32 bits), key (64), size (32), next access (64); libCacheSim's format for the traces that are published with it
+ *   csv   one request a line; the columns of time, key and size are told by number.  A first line without numbers is a header
+ *   txt   one key a line; all objects have the size --unit
+ *   oracleGeneral, vscsi, lcs: see policy_records.c
  *
- * Times are checked and not used: nothing ages here.  The next access is worked out anew, as it would be wrong for a part of a
- * trace. One key is one file.  Where a trace gives it several sizes (parts of a file, replies cut short), it has the largest.
+ * Times are checked, in text, and not used: nothing ages here.  The next access is worked out anew, as it would be wrong for a
+ * part of a trace.
+ * One key is one file.  Where a trace gives it several sizes (parts of a file, replies cut short), it has the largest.
  */
 #include "config.h"
 
 #include <ctype.h>
-#include <endian.h>
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -20,7 +20,6 @@
 
 #include "policy.h"
 
-#define RECORD 24u
 #define REQUESTS_MAX (UINT32_MAX - 1)
 #define FIELD_MAX 64
 
@@ -262,35 +261,38 @@ static bool lines_read(reader_t *r, bool (*take)(reader_t *r, char *line, bool f
     return good;
 }
 
-/* ---- oracleGeneral ---- */
+/* ---- records ---- */
 
-static bool records_read(reader_t *r)
+static bool records_read(reader_t *r, policy_format_t format)
 {
-    char record[RECORD], text[FIELD_MAX];
-    bool good = true;
-    size_t length;
+    policy_records_t records;
+    policy_record_t record;
+    char text[FIELD_MAX];
 
     r->unit = "record";
-    while (good && !r->full && (length = fread(record, 1, sizeof(record), r->input.file)) > 0) {
-        uint64_t id;
-        uint32_t size;
-
+    if (!policy_records_begin(&records, format, &r->input, r->error))
+        return false;
+    while (!r->full) {
+        if (!policy_records_next(&records, &record, r->error))
+            return false;
+        if (record.end)
+            return true;
         r->place++;
-        if (length < sizeof(record))
-            return policy_fail(r->error, "%s: record %llu is cut short: it has %zu of %u bytes", r->input.name,
-                               (unsigned long long)r->place, length, RECORD);
-        memcpy(&id, record + 4, sizeof(id));
-        memcpy(&size, record + 12, sizeof(size));
-        snprintf(text, sizeof(text), "%u", le32toh(size));
-        good = add_sized(r, le64toh(id), le32toh(size), text);
+        snprintf(text, sizeof(text), "%llu", (unsigned long long)record.size);
+        if (record.wrong ? !bad(r, record.wrong, NULL) : !add_sized(r, record.id, record.size, text))
+            return false;
     }
-    return good;
+    return true;
 }
 
 /* ---- the whole ---- */
 
 static policy_format_t format_of(const char *path)
 {
+    if (strstr(path, ".lcs"))
+        return POLICY_LCS;
+    if (strstr(path, ".vscsi"))
+        return POLICY_VSCSI;
     if (strstr(path, "oracleGeneral"))
         return POLICY_ORACLE;
     if (strstr(path, ".csv") || strcmp(path, "-") == 0)
@@ -321,7 +323,8 @@ static void next_set(policy_trace_t *t)
 static bool read_all(reader_t *r, policy_format_t format)
 {
     policy_trace_t *t = r->trace;
-    bool good = format == POLICY_ORACLE ? records_read(r) : lines_read(r, format == POLICY_CSV ? csv_line : txt_line);
+    bool text = format == POLICY_CSV || format == POLICY_TXT;
+    bool good = text ? lines_read(r, format == POLICY_CSV ? csv_line : txt_line) : records_read(r, format);
     policy_error_t later;
 
     if (!policy_input_close(&r->input, good && !r->full, good ? r->error : &later))

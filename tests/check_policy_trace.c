@@ -1,65 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Readers of traces: what they make of good ones, and that bad ones are refused with file and place.
+ * Traces as text: what is made of good ones, and that bad ones are refused with file and place.
  */
 #include "config.h"
 
-#include "check_main.h"
-#include "policy.h"
-
-typedef struct work {
-    char dir[64], path[128];
-    policy_reading_t reading;
-    policy_trace_t trace;
-    policy_error_t error;
-} work_t;
-
-static void begin(work_t *w)
-{
-    const char *tmp = getenv("TMPDIR");
-
-    memset(w, 0, sizeof(*w));
-    snprintf(w->dir, sizeof(w->dir), "%.40s/afpa-policy-XXXXXX", tmp ? tmp : "/tmp");
-    ck_assert_ptr_nonnull(mkdtemp(w->dir));
-    policy_reading_init(&w->reading);
-}
-
-static void end(work_t *w)
-{
-    policy_trace_free(&w->trace);
-    unlink(w->path);
-    ck_assert_int_eq(rmdir(w->dir), 0);
-}
-
-static void put(work_t *w, const char *name, const void *bytes, size_t length)
-{
-    FILE *file;
-
-    snprintf(w->path, sizeof(w->path), "%s/%s", w->dir, name);
-    file = fopen(w->path, "we");
-    ck_assert_ptr_nonnull(file);
-    ck_assert_uint_eq(fwrite(bytes, 1, length, file), length);
-    ck_assert_int_eq(fclose(file), 0);
-}
-
-static bool load(work_t *w)
-{
-    return policy_trace_load(&w->trace, w->path, &w->reading, &w->error);
-}
-
-static void good(work_t *w, const char *name, const char *text)
-{
-    put(w, name, text, strlen(text));
-    ck_assert_msg(load(w), "%s", w->error.text);
-}
-
-/* Requests as text: the size of each. */
-static void is_sizes(const policy_trace_t *t, const uint64_t *sizes, uint32_t count)
-{
-    ck_assert_uint_eq(t->count, count);
-    for (uint32_t i = 0; i < count; i++)
-        ck_assert_uint_eq(t->sizes[t->requests[i]], sizes[i]);
-}
+#include "policy_work.h"
 
 START_TEST(csv)
 {
@@ -181,64 +126,6 @@ START_TEST(sample)
     ck_assert_uint_eq(w.trace.count + w.trace.unsampled, KEYS * 2);
     ck_assert_uint_gt(w.trace.objects, KEYS / 5);
     ck_assert_uint_lt(w.trace.objects, KEYS * 3 / 10);
-    end(&w);
-}
-END_TEST
-
-/* ---- oracleGeneral ---- */
-
-static const unsigned char records[] = {
-    1,    0,    0, 0, 0x88, 0x77, 0x66, 0x55, 0x44, 0x33, 0x22, 0x11,
-    0x00, 0x02, 0, 0, 2,    0,    0,    0,    0,    0,    0,    0, /* 512 bytes */
-    2,    0,    0, 0, 0x01, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00,
-    0x03, 0x00, 1, 0, 255,  255,  255,  255,  255,  255,  255,  255, /* 65539 */
-    3,    0,    0, 0, 0x88, 0x77, 0x66, 0x55, 0x44, 0x33, 0x22, 0x11,
-    0x00, 0x02, 0, 0, 255,  255,  255,  255,  255,  255,  255,  255,
-};
-
-START_TEST(oracle)
-{
-    static const uint64_t sizes[] = {512, 65539, 512};
-    work_t w;
-
-    begin(&w);
-    put(&w, "t.oracleGeneral.bin", records, sizeof(records));
-    ck_assert_msg(load(&w), "%s", w.error.text);
-    is_sizes(&w.trace, sizes, 3);
-    ck_assert_uint_eq(w.trace.objects, 2);
-    ck_assert_uint_eq(w.trace.next[0], 2);
-    end(&w);
-}
-END_TEST
-
-START_TEST(oracle_cut_short)
-{
-    work_t w;
-
-    begin(&w);
-    put(&w, "t.oracleGeneral", records, sizeof(records) - 5);
-    ck_assert(!load(&w));
-    ck_assert_ptr_nonnull(strstr(w.error.text, w.path));
-    ck_assert_ptr_nonnull(strstr(w.error.text, "record 3 is cut short: it has 19 of 24 bytes"));
-    end(&w);
-}
-END_TEST
-
-START_TEST(oracle_size_0)
-{
-    unsigned char bytes[sizeof(records)];
-    work_t w;
-
-    begin(&w);
-    memcpy(bytes, records, sizeof(bytes));
-    bytes[24 + 12] = bytes[24 + 14] = 0;
-    put(&w, "t.oracleGeneral", bytes, sizeof(bytes));
-    ck_assert(!load(&w));
-    ck_assert_ptr_nonnull(strstr(w.error.text, "record 2: the size is 0"));
-    w.reading.skip_bad = true;
-    ck_assert(load(&w));
-    ck_assert_uint_eq(w.trace.count, 2);
-    ck_assert_uint_eq(w.trace.bad, 1);
     end(&w);
 }
 END_TEST
@@ -375,9 +262,6 @@ int main(void)
     check_add(suite, "sizes_that_change", sizes_that_change);
     check_add(suite, "limit", limit);
     check_add(suite, "sample", sample);
-    check_add(suite, "oracle", oracle);
-    check_add(suite, "oracle_cut_short", oracle_cut_short);
-    check_add(suite, "oracle_size_0", oracle_size_0);
     tcase_add_loop_test(tc, bad, 0, (int)CHECK_COUNT(bad_cases));
     suite_add_tcase(suite, tc);
     check_add(suite, "skip_bad", skip_bad);

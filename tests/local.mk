@@ -34,6 +34,7 @@ suites = \
 	tests/check_pin \
 	tests/check_policy \
 	tests/check_policy_afpa \
+	tests/check_policy_records \
 	tests/check_policy_trace \
 	tests/check_reply \
 	tests/check_request \
@@ -94,7 +95,9 @@ tests_check_pin_SOURCES = tests/check_pin.c tests/child.h $(fixture)
 # Of bench/policy: see bench/local.mk.
 tests_check_policy_SOURCES = tests/check_policy.c tests/check_main.h $(policy_parts)
 tests_check_policy_CPPFLAGS = $(policy_flags)
-tests_check_policy_trace_SOURCES = tests/check_policy_trace.c tests/check_main.h $(policy_parts)
+tests_check_policy_records_SOURCES = tests/check_policy_records.c tests/policy_work.h tests/check_main.h $(policy_parts)
+tests_check_policy_records_CPPFLAGS = $(policy_flags)
+tests_check_policy_trace_SOURCES = tests/check_policy_trace.c tests/policy_work.h tests/check_main.h $(policy_parts)
 tests_check_policy_trace_CPPFLAGS = $(policy_flags)
 tests_check_policy_afpa_SOURCES = tests/check_policy_afpa.c tests/check_main.h $(policy_parts) $(policy_side)
 tests_check_policy_afpa_CPPFLAGS = $(policy_flags)
