@@ -10,7 +10,7 @@ check_PROGRAMS += bench/rate
 bench_rate_SOURCES = bench/rate.c
 bench_rate_LDADD =
 TESTS += bench/check
-EXTRA_DIST += bench/check bench/mixed bench/pair bench/run bench/servers bench/prose.md \
+EXTRA_DIST += bench/check bench/idle bench/mixed bench/pair bench/run bench/servers bench/prose.md \
 	bench/__init__.py bench/coldstart.py bench/install.py bench/instructions.py bench/load.py bench/matrix.py bench/measure.py \
 	bench/plot.py bench/profile.py bench/ratecheck.py bench/report.py bench/results.py bench/session.py bench/slowdisk.py bench/slowfs.py \
 	bench/turns.py bench/work.py
