@@ -286,17 +286,26 @@ static afpa_status_t object_for(afpa_cache_t *cache, uint64_t hash, const char *
                                 bool no_evict, uint32_t *object, afpa_counter_t *why)
 {
     afpa__evict_t what = no_evict ? AFPA__EVICT_NOTHING : AFPA__EVICT_OBJECTS;
-    uint64_t now = afpa__now_ms();
+    afpa__object_shared_t *o;
     uint32_t made = afpa__object_make(cache->segment, cache->ledger.slot, hash, path, len, &file->identity, what);
 
     *why = AFPA_DECLINE_NO_SPACE;
     if (made == AFPA_NONE)
         return AFPA_DECLINED;
-    atomic_store(&cache->segment->objects[made].last_check, now);
-    atomic_store(&cache->segment->objects[made].check_claim, (uint32_t)now);
-    cache->segment->objects[made].local = afpa__file_is_local(file);
+    o = &cache->segment->objects[made];
+    atomic_store(&o->last_check, file->opened);
+    atomic_store(&o->check_claim, (uint32_t)file->opened);
+    o->local = afpa__file_is_local(file);
+    o->hasty = afpa__identity_young(&file->identity);
     *object = publish_or_join(cache, hash, path, len, made);
-    return *object == AFPA_NONE ? AFPA_DECLINED : AFPA_OK;
+    if (*object == AFPA_NONE)
+        return AFPA_DECLINED;
+    if (afpa__identity_same(&cache->segment->objects[*object].identity, &file->identity))
+        return AFPA_OK;
+    *why = AFPA_DECLINE_CHANGED; /* who was quicker had found another file here */
+    afpa__fresh_retire(cache, *object);
+    afpa__pin_drop(&cache->ledger, *object);
+    return AFPA_CHANGED;
 }
 
 static afpa_counter_t decline_for(afpa_status_t status)
@@ -328,6 +337,24 @@ static afpa_status_t first_fill(afpa_cache_t *cache, uint32_t object, int fd, bo
     return status == AFPA_CHANGED ? AFPA_CHANGED : AFPA_DECLINED;
 }
 
+/* Opens the file of a held object, if it still is that file.  The object is retired if it is not; not if that could not be known, for
+ * want of descriptors, say.  AFPA_OK; AFPA_CHANGED; AFPA_DECLINED, with *why. */
+static afpa_status_t open_again(afpa_cache_t *cache, uint32_t object, const char *path, afpa__file_t *file, afpa_counter_t *why)
+{
+    afpa_status_t status = afpa__file_open(path, file, why);
+
+    if (status == AFPA_OK) {
+        if (afpa__identity_same(&file->identity, &cache->segment->objects[object].identity))
+            return AFPA_OK;
+        close(file->fd);
+        *why = AFPA_DECLINE_CHANGED;
+        status = AFPA_CHANGED;
+    }
+    if (*why != AFPA_DECLINE_IO_ERROR)
+        afpa__fresh_retire(cache, object);
+    return status;
+}
+
 /* The object is there: check it if it is getting old, and see that its first chunk is in memory. */
 static afpa_status_t open_live(afpa_cache_t *cache, uint32_t object, const char *path, const afpa_policy_t *policy,
                                afpa_counter_t *why)
@@ -342,16 +369,13 @@ static afpa_status_t open_live(afpa_cache_t *cache, uint32_t object, const char 
     }
     if (afpa__word_state(atomic_load(&s->entries[object].word)) == AFPA__PINNED)
         return AFPA_OK;
-    status = afpa__file_open(path, &file, why);
-    if (status != AFPA_OK || !afpa__identity_same(&file.identity, &s->objects[object].identity)) {
-        if (status == AFPA_OK)
-            close(file.fd);
-        afpa__fresh_retire(cache, object);
+    status = open_again(cache, object, path, &file, why);
+    if (status == AFPA_OK) {
+        status = first_fill(cache, object, file.fd, policy->no_evict, why);
+        close(file.fd);
+    } else {
         afpa__pin_drop(&cache->ledger, object);
-        return status == AFPA_OK ? AFPA_CHANGED : status;
     }
-    status = first_fill(cache, object, file.fd, policy->no_evict, why);
-    close(file.fd);
     return status;
 }
 
@@ -411,23 +435,18 @@ afpa_status_t afpa_cache_open(afpa_cache_t *cache, const char *path, size_t len,
     return AFPA_OK;
 }
 
-/* Opens the file of a held object again, if it still is that file; retires the object otherwise. */
+/* open_again() for a fill. */
 static afpa_status_t reopen(const afpa_ref_t *ref, int *fd)
 {
-    const afpa__object_shared_t *o = object_of(ref);
     char name[AFPA_PATH_MAX];
     afpa_counter_t why = AFPA_DECLINE_IO_ERROR;
     afpa__file_t file;
 
-    afpa__assert(afpa__object_path(ref->cache->segment, o, name));
-    if (afpa__file_open(name, &file, &why) == AFPA_OK) {
+    afpa__assert(afpa__object_path(ref->cache->segment, object_of(ref), name));
+    if (open_again(ref->cache, ref->object, name, &file, &why) == AFPA_OK) {
         *fd = file.fd;
-        if (afpa__identity_same(&file.identity, &o->identity))
-            return AFPA_OK;
-        close(file.fd);
-        why = AFPA_DECLINE_CHANGED;
+        return AFPA_OK;
     }
-    afpa__fresh_retire(ref->cache, ref->object);
     return why == AFPA_DECLINE_IO_ERROR ? AFPA_IO_ERROR : AFPA_CHANGED;
 }
 

@@ -22,6 +22,7 @@
 
 #include "cache.h"
 #include "chunk.h"
+#include "clock.h"
 #include "fill.h"
 #include "object.h"
 #include "owner.h"
@@ -41,6 +42,10 @@
 #define WAIT_ROUNDS 600   /* 30 s for one chunk: then the disk is as good as gone */
 /* A file changed less than this ago may change again within the same time stamp (a kernel tick is at most 10 ms), unseen. */
 #define SETTLE_NS 20000000
+/* A write() stamps the file and then copies: what is read meanwhile is old, and no later stamp tells.  So what was read this soon
+ * after a change is read once more, at the first check after that time.  FAT's stamps are as coarse as this, those of ext2 to ext4
+ * with small inodes are whole seconds. */
+#define YOUNG_NS 2000000000
 
 void afpa__identity_of(const struct stat *st, afpa_identity_t *identity)
 {
@@ -59,16 +64,35 @@ bool afpa__identity_same(const afpa_identity_t *a, const afpa_identity_t *b)
     return memcmp(a, b, sizeof(*a)) == 0;
 }
 
-/* Waits until the file's last change is in the past by the clock that stamps files. */
-static void settle(const afpa_identity_t *identity)
+/* Whether the file changed less than `ns` ago, by the clock that stamps files.  What is said to change later is not young. */
+static bool younger(const afpa_identity_t *identity, int64_t ns)
 {
-    struct timespec now, pause = {0, SETTLE_NS};
-    int64_t age;
+    struct timespec now;
+    int64_t seconds, age;
 
     clock_gettime(CLOCK_REALTIME, &now);
-    age = ((int64_t)now.tv_sec - identity->ctime_sec) * 1000000000 + now.tv_nsec - (int64_t)identity->ctime_nsec;
-    if (age >= 0 && age < SETTLE_NS)
+    seconds = (int64_t)now.tv_sec - identity->ctime_sec;
+    if (seconds < 0 || seconds > 3)
+        return false;
+    age = seconds * 1000000000 + now.tv_nsec - (int64_t)identity->ctime_nsec;
+    return age >= 0 && age < ns;
+}
+
+bool afpa__identity_young(const afpa_identity_t *identity)
+{
+    return younger(identity, YOUNG_NS);
+}
+
+/* Waits until the file's last change is in the past.  false: its stamps may be too coarse for that to tell. */
+static bool settle(const afpa_identity_t *identity)
+{
+    struct timespec pause = {0, SETTLE_NS};
+
+    if (identity->ctime_nsec == 0 && afpa__identity_young(identity))
+        return false;
+    if (younger(identity, SETTLE_NS))
         nanosleep(&pause, NULL);
+    return true;
 }
 
 static afpa_counter_t decline_of(int error)
@@ -93,6 +117,7 @@ afpa_status_t afpa__file_open(const char *path, afpa__file_t *file, afpa_counter
 {
     struct stat st;
 
+    file->opened = afpa__now_ms();
     file->fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
     if (file->fd < 0) {
         *why = decline_of(errno);
@@ -100,10 +125,12 @@ afpa_status_t afpa__file_open(const char *path, afpa__file_t *file, afpa_counter
     }
     if (fstat(file->fd, &st) == 0 && S_ISREG(st.st_mode)) {
         afpa__identity_of(&st, &file->identity);
-        settle(&file->identity);
-        return AFPA_OK;
+        if (settle(&file->identity))
+            return AFPA_OK;
+        *why = AFPA_DECLINE_CHANGED;
+    } else {
+        *why = AFPA_DECLINE_NOT_REGULAR;
     }
-    *why = AFPA_DECLINE_NOT_REGULAR;
     close(file->fd);
     return AFPA_DECLINED;
 }

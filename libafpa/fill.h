@@ -20,10 +20,14 @@ bool afpa__identity_same(const afpa_identity_t *a, const afpa_identity_t *b);
 typedef struct afpa__file {
     int fd; /* who opened it closes it */
     afpa_identity_t identity;
+    uint64_t opened; /* ms, monotonic: the path led to it then, or later */
 } afpa__file_t;
 
 /* Opens a regular file for reading.  AFPA_OK, or AFPA_DECLINED with *why. */
 afpa_status_t afpa__file_open(const char *path, afpa__file_t *file, afpa_counter_t *why);
+
+/* Whether the file's last change is so young that it may not be over, or another may bear the same stamp. */
+bool afpa__identity_young(const afpa_identity_t *identity);
 
 /* Whether it is on a file system of this machine, of a kind that has the inode of an open file in memory, whole and up to date. */
 bool afpa__file_is_local(const afpa__file_t *file);

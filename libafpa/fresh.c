@@ -55,6 +55,12 @@ afpa_status_t afpa__fresh_judge(afpa__object_shared_t *o, uint32_t revalidate_ms
     return AFPA_OK;
 }
 
+/* Whether a file is the one that an object was filled from, and not to be read once more since it was young then. */
+static bool still(const afpa__object_shared_t *o, const afpa_identity_t *identity)
+{
+    return afpa__identity_same(identity, &o->identity) && (!o->hasty || afpa__identity_young(identity));
+}
+
 #if defined(RESOLVE_CACHED) && defined(SYS_openat2)
 #define WANTED (STATX_INO | STATX_SIZE | STATX_MTIME | STATX_CTIME)
 
@@ -97,7 +103,7 @@ static bool check_at_once(afpa_cache_t *cache, afpa__object_shared_t *o)
     }
     known = identity_known(fd, &identity);
     close(fd);
-    if (!known || !afpa__identity_same(&identity, &o->identity))
+    if (!known || !still(o, &identity))
         return false;
     atomic_store_explicit(&o->last_check, before, memory_order_relaxed);
     afpa__stats_owner_count(cache->segment, cache->ledger.slot, AFPA_COUNTER_REVALIDATIONS);
@@ -146,7 +152,7 @@ afpa_status_t afpa__fresh_check(afpa_cache_t *cache, uint32_t object, const char
     afpa__stats_owner_count(cache->segment, cache->ledger.slot, AFPA_COUNTER_REVALIDATIONS);
     if (stat(path, &st) == 0) {
         afpa__identity_of(&st, &identity);
-        if (afpa__identity_same(&identity, &o->identity)) {
+        if (still(o, &identity)) {
             atomic_store_explicit(&o->last_check, before, memory_order_relaxed);
             return AFPA_OK;
         }

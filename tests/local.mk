@@ -18,6 +18,7 @@ suites = \
 	tests/check_executor \
 	tests/check_fill \
 	tests/check_fresh \
+	tests/check_fresh_young \
 	tests/check_http \
 	tests/check_index \
 	tests/check_index_writers \
@@ -79,6 +80,7 @@ tests_check_evict_SOURCES = tests/check_evict.c $(fixture)
 tests_check_executor_SOURCES = tests/check_executor.c tests/child.h $(fixture)
 tests_check_fill_SOURCES = tests/check_fill.c tests/child.h $(fixture)
 tests_check_fresh_SOURCES = tests/check_fresh.c $(fixture)
+tests_check_fresh_young_SOURCES = tests/check_fresh_young.c $(fixture)
 tests_check_http_SOURCES = tests/check_http.c tests/check_main.h
 tests_check_index_SOURCES = tests/check_index.c tests/index_records.h $(fixture)
 tests_check_index_writers_SOURCES = tests/check_index_writers.c tests/child.h tests/index_records.h $(fixture)
