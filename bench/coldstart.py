@@ -12,7 +12,6 @@ SECONDS = {True: 3, False: 4}  # quick, or not
 WINDOW = 0.2      # seconds over which a rate is taken
 STEADY = 0.95
 SENT_BY = (0.1, 0.5, 1)  # seconds after which it is noted how much has come
-ROUNDS = 3
 
 
 def drop_files(files):
@@ -38,7 +37,7 @@ def time_to_steady(samples):
 
 
 def measure_one(server, session, cpus, watch):
-    load = Load(server.url(), server.dir, 32, list=session.files.sequence, cpus=cpus)
+    load, before = Load(server.url(), server.dir, 32, list=session.files.sequence, cpus=cpus), measure.cpu_seconds(server.pids())
     with watch(server, ""):
         process = load.begin()
         try:
@@ -52,6 +51,8 @@ def measure_one(server, session, cpus, watch):
     samples = [(at - begin[0], count - begin[1]) for at, count in samples[max(started - 1, 0):]]
     seconds, steady = time_to_steady(samples)
     return {"to_95_s": seconds, "steady_mb_s": steady / 1e6, "replies_s": result["replies"] / result["seconds"],
+            **measure.cpu_between(before, measure.cpu_seconds(server.pids()), result["replies"]),
+            **{figure: result[figure] for figure in ("p50_us", "p99_us", "p999_us")},
             **{f"mb_{at}s": next((count for when, count in samples if when >= at), samples[-1][1]) / 1e6 for at in SENT_BY}}
 
 
@@ -61,11 +62,16 @@ def measure_work(session, kinds, work, data, watch=measure.nothing):
     cpus = measure.processors()[1]
     session.start_origin()
 
-    def one_round(server):
-        return measure_one(server, session, cpus, watch)
+    memory = {}
 
-    for name, rounds in in_turns(session, kinds, work, data, min(ROUNDS, session.options.rounds), one_round, lambda: drop_files(session.files)).items():
+    def one_round(server):
+        one = measure_one(server, session, cpus, watch)
+        memory[server.name] = measure.memory(server)
+        return one
+
+    for name, rounds in in_turns(session, kinds, work, data, session.options.rounds, one_round, lambda: drop_files(session.files)).items():
         cells[name] = {"rounds": rounds, **{figure: results.spread([r[figure] for r in rounds]) for figure in rounds[0]}}
         cell = cells[name]
+        cell["memory"] = memory[name]
         say(f"  {name:18} {cell['to_95_s']['median']:6.2f} s to 95 % of {cell['steady_mb_s']['median']:.0f} MB/s; "
             f"{cell['mb_1s']['median']:.0f} MB in the first second")

@@ -65,7 +65,7 @@ def measure_work(session, kinds, work, data):
     cpus = measure.processors()
     site = Site(session.files.root, CACHE_MB, files=session.files.one(work), cpus=cpus[0])
     for kind in kinds:
-        reason = "not counted: not of this tree, nor a stock server" if kind.name not in SERVERS else \
+        reason = "counted are the engine, the modules, and the servers that they are in" if kind.name not in SERVERS else \
             kind.absent() or data["servers"].get(kind.name, {}).get("absent")
         if not reason:
             try:

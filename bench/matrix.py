@@ -112,7 +112,8 @@ class Matrix:
         if server.process.poll() is not None:
             raise LoadFailed(f"the server ended, status {server.process.returncode}")
         used = measure.cpu_between(before, measure.cpu_seconds(server.pids()), result["replies"])
-        one = {"replies_s": result["replies"] / result["seconds"], **used, **{k: result[k] for k in ("p50_us", "p99_us", "p999_us")}}
+        one = {"replies_s": result["replies"] / result["seconds"], **used,
+               **{k: result[k] for k in ("p50_us", "p99_us", "p999_us") if work.pipeline == 1}}
         if work.kind != "rate" and result["broken"]:
             one["broken"] = result["broken"] / result["replies"]
         if hits:
@@ -192,7 +193,7 @@ class Matrix:
             if cell:
                 calls = cell.get("syscalls")
                 cpu = cell["cpu_us"]
-                say(f"  {server.name:18} {cpu['median']:8.2f} us ({cpu['low']:.2f}-{cpu['high']:.2f})  {cell['replies_s']['median']:9.0f}/s  "
-                    f"p99 {cell['p99_us']['median']:8.0f} us" + (f"  {calls.get('total', 0):.2f} calls" if calls else "") +
+                say(f"  {server.name:18} {cpu['median']:8.2f} us ({cpu['low']:.2f}-{cpu['high']:.2f})  {cell['replies_s']['median']:9.0f}/s" +
+                    (f"  p99 {cell['p99_us']['median']:8.0f} us" if "p99_us" in cell else "") + (f"  {calls.get('total', 0):.2f} calls" if calls else "") +
                     (f"  broken {max(r.get('broken', 0) for r in cell['rounds']):.3f}" if any("broken" in r for r in cell["rounds"]) else "") +
                     (f"  hits {min(r['hit_ratio'] for r in cell['rounds']):.3f}" if server.ours else ""))

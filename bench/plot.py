@@ -19,8 +19,6 @@ COLOURS = {"floor": "#000000", "serve": "#7a0000", "nginx-afpa-fast": "#d00000",
            "nginx-nosendfile": "#80d080", "nginx-aio": "#506050", "httpd-afpa-fast": "#c000c0", "httpd-afpa": "#e080e0", "httpd": "#a05000",
            "httpd-sendfile": "#d08030", "httpd-filecache": "#e0b070", "httpd-socache": "#f0d0a0", "lighttpd": "#0000c0", "h2o": "#4080ff",
            "varnish": "#606060", "trafficserver": "#a0a0a0"}
-LINES = ("floor", "serve", "nginx-afpa-fast", "nginx-afpa", "nginx", "nginx-ofc", "httpd-afpa-fast", "httpd-afpa", "httpd", "lighttpd", "h2o",
-         "varnish", "trafficserver")
 
 
 def gnuplot(script):
@@ -39,7 +37,7 @@ def cpu_second(data, out):
     """Replies per CPU second by size."""
     sizes = [(work, about["size"]) for work, about in data["works"].items() if work.startswith("size-")]
     script, curves = HEAD.format(height=560, out=out), []
-    for number, server in enumerate(name for name in LINES if name in data["servers"]):
+    for number, server in enumerate(name for name in COLOURS if name in data["servers"]):
         rows = [(size, 1e6 / median(data, work, server, "cpu_us")) for work, size in sizes if median(data, work, server, "cpu_us")]
         if rows:
             script += block(f"s{number}", rows)

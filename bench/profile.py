@@ -116,7 +116,7 @@ def chosen(wanted, data):
     """[(server, work)] of SERVER:WORK, …; "ahead": each that is ahead of ours in these results, and ours."""
     if wanted == "ahead":
         cells = [one for one in Page(data, []).ahead_cells() if WORKS[one[0]].kind in ("closed", *ALONE)]
-        return list(dict.fromkeys((server, work) for work, ours, other in cells for server in (ours, other)))
+        return list(dict.fromkeys((server, work) for work, ours, other, _ in cells for server in (ours, other)))
     pairs = [one.partition(":")[::2] for one in wanted.split(",")]
     for server, work in pairs:
         if server not in ALL or work not in WORKS or WORKS[work].kind not in ("closed", *ALONE):

@@ -10,9 +10,11 @@ from bench.work import WORKS
 
 PROSE = Path(__file__).with_name("prose.md")
 WIDE = 8  # columns of a table, at most
-OURS = (("nginx-afpa-fast", None), ("httpd-afpa-fast", "httpd"))  # who is compared with whom: all, or those of that name
+# Who is compared with whom: all, or those of that name.
+OURS = {"nginx-afpa-fast": "", "httpd-afpa-fast": "httpd", "nginx-afpa": "nginx", "httpd-afpa": "httpd"}
+FAST = list(OURS)[:2]
+UNITS = {"cpu_us": "CPU µs per reply", "replies_s": "replies/s", "p99_us": "p99 µs", "to_95_s": "seconds to 95 % of its rate"}
 PROFILED = 5  # rows of a profile that are on the page
-MEMORY_WORK = ("size-1k", "mix", "size-10m")
 MADE = "<!-- made by bench/run --report from bench/results; texts are in bench/prose.md -->"
 
 
@@ -96,11 +98,17 @@ class Page:
     def head(self):
         machine, runs = self.data["machine"], self.data["runs"]
         self.add("# Benchmarks", MADE, self.prose.get("intro", ""))
-        rows = [["date", self.data["date"]], ["machine", f"{machine['processors']} {'virtual ' * machine['virtual']}processors, {machine['processor']}, "
+        dates = sorted({run["date"][:16] for run in runs if "--profile" not in run["command"]})
+        rows = [["date", " to ".join(dict.fromkeys([dates[0], dates[-1]]))], ["machine", f"{machine['processors']} {'virtual ' * machine['virtual']}processors, {machine['processor']}, "
                                               f"{machine['memory_mb'] / 1024:.0f} GB"], ["system", f"{machine['system']}, Linux {machine['kernel']}"],
-                ["load", runs[-1]["load"] + "; bench/rate"], ["rounds", f"{runs[-1]['rounds']} of {runs[-1]['seconds']} s for each cell"],
-                ["commands", "<br>".join(f"`bench/run {run['command']}`" + (f" ({run['commit']})" if run["commit"] else "") for run in runs)]]
+                ["load", runs[-1]["load"] + "; bench/rate"], ["commands", "<br>".join(map(self.run_line, runs))]]
         self.add(table(["", ""], rows))
+
+    @staticmethod
+    def run_line(run):
+        rounds = "" if "--profile" in run["command"] else f"{run['rounds']} rounds of {run['seconds']} s a cell"
+        minutes = f"{run['minutes']} minutes" if "minutes" in run else ""
+        return f"`bench/run {run['command']}`".replace(" `", "`") + f" ({', '.join(filter(None, (run['commit'], rounds, minutes)))})"
 
     def server_table(self):
         self.section("The servers", "servers")
@@ -165,67 +173,80 @@ class Page:
             for server in self.servers():
                 cell = cell_of(self.data, work, server)
                 if not cell:
-                    rows.append([self.title(server), self.reason(work, server), *[""] * 4])
+                    rows.append([self.title(server), self.reason(work, server), *[""] * 5])
                     continue
                 three = [" / ".join(number(one[f]["median"] / 1000) for f in ("p50_us", "p99_us", "p999_us")) for one in (cell["quiet"], cell)]
                 rows.append([self.title(server), *three, f"{cell['p99_us']['median'] / cell['quiet']['p99_us']['median']:,.1f}",
-                             f"{min(one['answered'] for one in cell['rounds']):.0%}", number(cell["cold_s"]["median"])])
-            self.add(table(["hot requests", "alone: p50 / p99 / p99.9 ms", "beside the scan", "p99, times", "answered", "cold files/s"], rows))
+                             f"{min(one['answered'] for one in cell['rounds']):.0%}", number(cell["cold_s"]["median"]), self.memory(cell),
+                             number(cell["quiet"]["cpu_us"]["median"]) if "cpu_us" in cell["quiet"] else "–"])
+            self.add(table(["hot requests", "alone: p50 / p99 / p99.9 ms", "beside the scan", "p99, times", "answered", "cold files/s", "memory, MB",
+                            "CPU µs alone"], rows))
 
     def cold_start(self):
         for work in self.works("cold-start"):
             self.section("Cold start", "cold start")
             rows = [[self.title(server), self.cell(work, server, lambda cell: with_spread(cell["to_95_s"])),
                      self.cell(work, server, lambda cell: number(cell["steady_mb_s"]["median"])),
-                     self.cell(work, server, lambda cell: with_spread(cell["mb_1s"]) if "mb_1s" in cell else None)]
+                     self.cell(work, server, lambda cell: with_spread(cell["mb_1s"])),
+                     *(self.cell(work, server, show) for show in (lambda cell: number(cell["cpu_us"]["median"]), self.latency, self.memory))]
                     for server in self.servers() if not self.only(server)]
-            self.add(table(["", "seconds to 95 % of its steady rate", "that rate, MB/s", "MB in the first second"], rows))
+            self.add(table(["", "seconds to 95 % of its steady rate", "that rate, MB/s", "MB in the first second", "CPU µs per reply",
+                            "p50 / p99 / p99.9, µs", "memory, MB"], rows))
 
     def instructions(self):
         for work in self.works("instructions"):
             self.section("Instructions in user space", "instructions")
-            rows = [[self.title(server), f"{cell['instructions']:,}",
-                     ", ".join(f"{name} {share:.0f} %" for share, name in cell["functions"] if not name.startswith("0x"))]
-                    for server in self.servers() for cell in [cell_of(self.data, work, server)] if cell]
+            rows = [[self.title(server), self.cell(work, server, lambda cell: f"{cell['instructions']:,}"),
+                     ", ".join(f"{name} {share:.0f} %" for share, name in (cell_of(self.data, work, server) or {"functions": []})["functions"]
+                               if not name.startswith("0x"))]
+                    for server in self.servers()]
             self.add(table(["1 KB, keep-alive, 32 connections", "per reply", "most of them in"], rows))
 
     def ahead(self):
         """Where another server needs less than ours, and why, which the prose has to say."""
         self.section("Where others are ahead", "ahead")
-        together = {}  # what is said of several is said once
-        for one in self.ahead_cells():
-            line, text = self.ahead_line(*one)
-            together.setdefault(text, []).append(line)
-        self.add("\n".join(f"- {'; '.join(lines)}. {text}" for text, lines in together.items()) or "Nowhere in this run.")
+        self.add("\n".join(f"- {lines} {text}" for text, lines in self.ahead_lines(self.ahead_cells())) or "Nowhere in this run.")
+        within = [one for one in self.ahead_cells(results.overlap) if one[1] in FAST and one[3] != "replies_s"]
+        if within:
+            self.add(self.prose["within"], "\n".join(f"- {lines}" for _, lines in self.ahead_lines(within, lambda *one: one[0])))
 
-    def ahead_cells(self):
-        """(work, ours, the server that is ahead of it)."""
+    def ahead_lines(self, cells, text_of=None):
+        """[(why, who is ahead of whom by how much)]: what is said of several is said once."""
+        together = {}
+        for work, ours, server, figure in cells:
+            text = (text_of or self.ahead_text)(work, ours, server, figure)
+            together.setdefault(text, {}).setdefault((work, figure, ours), []).append(server)
+        for text, groups in together.items():
+            yield text, " ".join(
+                f"{self.data['works'][work]['title']}, {UNITS[figure]}: " + ", ".join(
+                    f"{self.title(one)} {number(results.median(self.data, work, one, figure))}" for one in (*servers, ours)) + "."
+                for (work, figure, ours), servers in groups.items())
+
+    def ahead_cells(self, by=results.apart):
+        """(work, ours, the server that is ahead of it, in which figure)."""
         for work, cells in self.data["cells"].items():
-            for ours, against in OURS:
-                ours = ours if cell_of(self.data, work, ours) else ours.removesuffix("-fast")
+            for ours, against in OURS.items():
                 mine = cell_of(self.data, work, ours)
-                for server in cells:
-                    if mine and self.is_ahead(mine, work, server, against):
-                        yield work, ours, server
+                for server in cells if mine else ():
+                    for figure in self.ahead_in(mine, work, server, against, by):
+                        yield work, ours, server, figure
 
-    def is_ahead(self, mine, work, server, against):
+    def ahead_in(self, mine, work, server, against, by):
+        """The figures in which a server is ahead of ours."""
         cell, about = cell_of(self.data, work, server), self.data["servers"].get(server)
-        figure = results.main_figure(mine)
-        if not cell or not about or about["ours"] or server == "floor" or not figure or figure not in cell:
-            return False
-        if against and not server.startswith(against):
-            return False
-        return cell[figure]["median"] < mine[figure]["median"] and results.apart(cell[figure], mine[figure])
+        if not cell or not about or about["ours"] or server == "floor" or not server.startswith(against):
+            return []
+        figures = [results.main_figure(mine)] + ["replies_s"] * (self.data["works"][work]["kind"] == "closed")
+        return [figure for figure in figures if figure in mine and figure in cell and by(cell[figure], mine[figure]) and
+                (cell[figure]["median"] < mine[figure]["median"]) == (figure != "replies_s")]
 
-    def ahead_line(self, work, ours, server):
-        """(who is ahead of whom by how much, why)"""
-        mine, cell = cell_of(self.data, work, ours), cell_of(self.data, work, server)
-        figure = results.main_figure(mine)
-        text = self.prose.get(f"ahead {work} {server}") or self.prose.get(f"ahead {work}")
-        if not text:
-            self.missing.append(f"# ahead {work} {server}")
-        return (f"{self.data['works'][work]['title']}: {self.title(server)} {number(cell[figure]['median'])}, "
-                f"{self.title(ours)} {number(mine[figure]['median'])} ({figure})"), text or "**Not explained yet.**"
+    def ahead_text(self, work, ours, _server, figure):
+        """Why, as the prose has it: of this work and server of ours, or more in general."""
+        for name in (f"{figure} {work} {ours}", f"{figure} {work}", f"{figure} {ours}", figure):
+            if f"ahead {name}" in self.prose:
+                return self.prose[f"ahead {name}"]
+        self.missing.append(f"# ahead {figure} {work} {ours}")
+        return "**Not explained yet.**"
 
     def profiles(self):
         """Where the time of those goes who were profiled."""
@@ -244,10 +265,9 @@ class Page:
     def all_figures(self):
         self.section("All figures", "all figures")
         closed = self.sizes() + self.others()
-        three = ("p50_us", "p99_us", "p999_us")
         for title, show in (("Replies per second", lambda c: with_spread(c["replies_s"])),
                             ("CPU µs per reply in user space and in the kernel", lambda c: f"{number(c['user_us']['median'])} + {number(c['system_us']['median'])}"),
-                            ("Latency with wrk as fast as it goes: p50 / p99 / p99.9, µs", lambda c: " / ".join(f"{c[f]['median']:,.0f}" for f in three)),
+                            ("Latency with wrk as fast as it goes: p50 / p99 / p99.9, µs", self.latency),
                             ("System calls per reply", self.calls)):
             self.add(f"### {title}")
             self.matrix(closed, show)
@@ -257,8 +277,19 @@ class Page:
                 for work in closed]
         self.add(table(["", *(self.title(server) for server in ours)], rows))
         self.add("### Memory after the work: resident / proportional share / segment, MB")
-        self.matrix([work for work in MEMORY_WORK if work in closed],
-                    lambda c: " / ".join(number(c["memory"][k] / 1024) for k in ("rss_kb", "pss_kb", "segment_kb")))
+        self.add(self.prose.get("memory", ""))
+        self.matrix(closed, self.memory)
+
+    def latency(self, cell):
+        """wrk's; where it had several requests under way on a connection its percentiles are wrong, and not taken."""
+        if "p50_us" not in cell:
+            return self.dash("wrk's percentiles are wrong with several requests at once: to each reply that took long it adds those that it would have "
+                             "waited for too, as if one request were under way, and those below the least that was seen it then leaves out")
+        return " / ".join(f"{cell[figure]['median']:,.0f}" for figure in ("p50_us", "p99_us", "p999_us"))
+
+    @staticmethod
+    def memory(cell):
+        return " / ".join(number(cell["memory"][k] / 1024) for k in ("rss_kb", "pss_kb", "segment_kb"))
 
     def calls(self, cell):
         calls = cell.get("syscalls") or {"absent": "system calls were not counted in this run"}

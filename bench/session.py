@@ -19,7 +19,7 @@ from bench.work import WORKS, Files, certificate
 
 RESULTS = TOP / "bench" / "results"
 LATEST = RESULTS / "latest.json"
-FULL = {"rounds": 5, "seconds": 0.6, "files": 40000}
+FULL = {"rounds": 5, "seconds": 0.3, "files": 40000}
 QUICK = {"rounds": 3, "seconds": 0.3, "files": 4000}
 QUICK_SERVERS = "floor,nginx-afpa-fast,nginx-afpa,nginx,httpd-afpa-fast,httpd-afpa,httpd,lighttpd,h2o".split(",")
 QUICK_WORK = "size-1k,size-64k,size-1m,mix,pipeline-16,close,304,tls-1k,slow-disk".split(",")

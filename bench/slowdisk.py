@@ -17,8 +17,7 @@ from bench.turns import in_turns
 
 KIND = "slow-disk"
 DELAY_MS = 20
-ROUNDS = {True: 1, False: 3}   # quick, or not
-HOT_SECONDS = {True: 1, False: 2}
+HOT_SECONDS = {True: 1, False: 2}  # quick, or not
 HOT_FILES = 256         # of 16 KB
 SCANNERS = 16           # connections that ask for cold files, of 64 KB
 GROUP_MB, CACHE_MB = 256, 64
@@ -102,10 +101,12 @@ def warm(server, hot, cpus):
 
 
 def hot_round(server, work, hot, cpus, seconds):
+    before = measure.cpu_seconds(server.pids())
     result = constant_rate(server.port, work.connections, work.rate, seconds, hot, cpus)
     if result["not_200"]:
         raise LoadFailed(f"{result['not_200']} replies other than 200")
     return {"replies_s": result["replies"] / result["seconds"], "answered": result["replies"] / result["wanted"],
+            **measure.cpu_between(before, measure.cpu_seconds(server.pids()), max(result["replies"], 1)),
             **{key: result[key] for key in ("p50_us", "p99_us", "p999_us", "max_us")}}
 
 
@@ -120,7 +121,7 @@ def measure_all(session, kinds, work, disk, group, data, watch):
         session.files.root = kept
     session.site, kept = Site(disk.root, CACHE_MB, files=hot, cpus=servers_cpus, origin=session.site.origin, group=group.path), session.site
     try:
-        found = in_turns(session, kinds, work, data, min(session.options.rounds, ROUNDS[session.options.quick]),
+        found = in_turns(session, kinds, work, data, 1 if session.options.quick else session.options.rounds,
                          lambda server: measure_one(server, work, session.options, hot, load_cpus, watch))
     finally:
         session.site = kept

@@ -20,8 +20,7 @@ import sys
 import time
 
 # From linux/fuse.h.
-LOOKUP, FORGET, GETATTR, OPEN, READ, STATFS, RELEASE, FLUSH, INIT, OPENDIR, RELEASEDIR, ACCESS, INTERRUPT, BATCH_FORGET = \
-    1, 2, 3, 14, 15, 17, 18, 25, 26, 27, 29, 34, 36, 42
+LOOKUP, FORGET, GETATTR, READ, STATFS, INIT, OPENDIR, RELEASEDIR, ACCESS, INTERRUPT, BATCH_FORGET = 1, 2, 3, 15, 17, 26, 27, 29, 34, 36, 42
 IN_HEADER, OUT_HEADER = struct.Struct("<IIQQIIII"), struct.Struct("<IiQ")
 KEEP_CACHE = 2  # FOPEN_KEEP_CACHE
 FLAGS = 1 | 1 << 18  # FUSE_ASYNC_READ, FUSE_PARALLEL_DIROPS: several reads of a file, several look-ups in a directory at once
@@ -98,15 +97,15 @@ class Slow:
             self.look_up(unique, node, body.rstrip(b"\0").decode("latin-1"))
         elif opcode == GETATTR:
             self.send(unique, struct.pack("<QII", VALID, 0, 0) + attributes(node))
-        elif opcode in (OPEN, OPENDIR):
+        elif opcode == OPENDIR:
             self.send(unique, struct.pack("<QII", 0, KEEP_CACHE, 0))
         elif opcode == READ:
             self.read(unique, node, body)
-        elif opcode in (RELEASE, RELEASEDIR, FLUSH, ACCESS):
+        elif opcode in (RELEASEDIR, ACCESS):
             self.send(unique)
         elif opcode == STATFS:
             self.send(unique, struct.pack("<QQQQQIIII24x", 1 << 30, 0, 0, 1 << 30, 0, 4096, 255, 4096, 0))
-        elif opcode not in (FORGET, BATCH_FORGET, INTERRUPT):
+        elif opcode not in (FORGET, BATCH_FORGET, INTERRUPT):  # OPEN and FLUSH too: then the kernel opens and closes by itself
             self.send(unique, error=errno.ENOSYS)
 
     def run(self):
