@@ -54,7 +54,12 @@ static void on_timer(ngx_event_t *ev)
 
 static void on_reopen(ngx_open_file_t *file, ngx_log_t *unused)
 {
-    flush(file->data);
+    ngx_http_afpa_main_conf_t *conf = ngx_http_cycle_get_module_main_conf(ngx_cycle, ngx_http_afpa_module);
+    ngx_http_afpa_log_t **logs = conf->logs.elts;
+
+    for (ngx_uint_t i = 0; i < conf->logs.nelts; i++)
+        if (logs[i] && logs[i]->file == file)
+            flush(logs[i]);
 }
 
 static void put(line_t *line, const void *bytes, size_t length)
@@ -201,16 +206,15 @@ void ngx_http_afpa_log_flush_all(ngx_http_afpa_main_conf_t *conf)
             flush(logs[i]);
 }
 
-/* nginx's own log may have the same file, and a buffer of its own for it: then lines of ours may come after a rotation. */
+/* nginx's own log may have the same file.  What hangs on file->data it takes for its buffer, so nothing of ours may; and if it has
+ * one, flush is its, and lines of ours may come after a rotation. */
 void ngx_http_afpa_log_init(ngx_http_afpa_main_conf_t *conf)
 {
     ngx_http_afpa_log_t **logs = conf->logs.elts;
 
     for (ngx_uint_t i = 0; i < conf->logs.nelts; i++)
-        if (logs[i] && logs[i]->file->flush == NULL && logs[i]->file->data == NULL) {
+        if (logs[i] && logs[i]->file->flush == NULL)
             logs[i]->file->flush = on_reopen;
-            logs[i]->file->data = logs[i];
-        }
 }
 
 /* ---- the directive ---- */
