@@ -82,7 +82,8 @@ static void put_number(line_t *line, uint64_t number)
     put(line, text, (size_t)(ngx_sprintf(text, "%uL", number) - text));
 }
 
-/* What came from the client, so that it cannot break a line: \xHH, or in JSON \u00HH. */
+/* What came from the client, so that it cannot break a line: \xHH, or in JSON \u00HH; there each byte that is no ASCII as if it
+ * were Latin-1, for JSON has to be UTF-8, and a client may send anything. */
 static void put_escaped(line_t *line, const char *at, size_t length, ngx_flag_t json)
 {
     static const char digits[] = "0123456789ABCDEF";
@@ -91,7 +92,7 @@ static void put_escaped(line_t *line, const char *at, size_t length, ngx_flag_t 
         u_char c = (u_char)*at;
         u_char escaped[6] = {'\\', 'u', '0', '0', (u_char)digits[c >> 4], (u_char)digits[c & 15]};
 
-        if (json ? c >= 0x20 && c != '"' && c != '\\' : c >= 0x20 && c < 0x7f && c != '"' && c != '\\')
+        if (c >= 0x20 && c < 0x7f && c != '"' && c != '\\')
             put(line, &c, 1);
         else if (json)
             put(line, escaped, 6);
