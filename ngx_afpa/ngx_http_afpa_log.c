@@ -114,14 +114,22 @@ static void put_field(line_t *line, const afpa_text_t *field)
     put_text(line, "\"");
 }
 
-/* The name of a Host without its port. */
-static size_t name_length(const afpa_text_t *host)
+/* A Host as nginx has it in $host: in small letters, without its port and a last dot. */
+static void put_host(line_t *line, const afpa_text_t *host)
 {
-    size_t length = host->length;
+    size_t length = host->length, colon = length;
 
-    while (length > 0 && host->at[length - 1] != ':' && host->at[length - 1] != ']')
+    while (colon > 0 && host->at[colon - 1] != ':' && host->at[colon - 1] != ']')
+        colon--;
+    if (colon > 0 && host->at[colon - 1] == ':')
+        length = colon - 1;
+    if (length > 0 && host->at[length - 1] == '.')
         length--;
-    return length > 0 && host->at[length - 1] == ':' ? length - 1 : host->length;
+    for (size_t i = 0; i < length; i++) {
+        u_char c = ngx_tolower((u_char)host->at[i]);
+
+        put(line, &c, 1);
+    }
 }
 
 static void put_combined(line_t *line, format_t format, ngx_connection_t *c, const afpa_reply_t *reply)
@@ -129,7 +137,7 @@ static void put_combined(line_t *line, format_t format, ngx_connection_t *c, con
     const afpa_request_t *request = reply->request;
 
     if (format == FORMAT_VHOST_COMBINED) {
-        put_escaped(line, request->host.at, name_length(&request->host), 0);
+        put_host(line, &request->host);
         put_text(line, ":");
         put_number(line, ngx_inet_get_port(c->local_sockaddr));
         put_text(line, " ");
