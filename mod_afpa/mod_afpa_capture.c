@@ -35,6 +35,15 @@ static int as_it_came(request_rec *r)
            !apr_table_get(r->subprocess_env, "force-response-1.0") && !apr_table_get(r->subprocess_env, "force-no-vary");
 }
 
+/* Whether a rule of the server made the URL the path of a file.  Which file that is mod_rewrite decides anew each time: one from
+ * the root of the system if there is something of its first part's name, else one below DocumentRoot.  r->uri does not show it. */
+static int was_rewritten(const request_rec *r)
+{
+    const char *status = apr_table_get(r->notes, "mod_rewrite_rewritten"); /* mod_rewrite's own: 0, or what a rule did */
+
+    return status && strcmp(status, "0") != 0;
+}
+
 /* Of an empty file httpd tells the length to GET, and does not to HEAD. */
 static const char *refused(request_rec *r, const afpa_mod_dir_conf_t *dir)
 {
@@ -46,7 +55,7 @@ static const char *refused(request_rec *r, const afpa_mod_dir_conf_t *dir)
         return "the file is empty";
     if (r->server->keep_alive_max == INT_MAX || apr_time_as_msec(r->server->keep_alive_timeout) >= UINT32_MAX)
         return "a number in Keep-Alive would be too large";
-    if (!as_it_came(r))
+    if (!as_it_came(r) || was_rewritten(r))
         return "the request is of another kind, or was changed on the way";
     return afpa_mod_guarded(r, dir);
 }

@@ -107,21 +107,56 @@ static int url_only(const char *text, int file_too)
     return strstr(text, "${") == NULL;
 }
 
-/* Whether the file that is served is there is not asked anew either: if it goes, its replies go with it. */
+/* For a whole server REQUEST_FILENAME is the URL, or what an earlier rule made of it.  In a section it is the file that is served,
+ * if no rule before can have made it another one; and whether that one is there is not asked anew either: if it goes, its replies
+ * go with it. */
+static int is_of_the_file(const afpa_mod_guard_t *guard, const cmd_parms *cmd, const char *text)
+{
+    return cmd->path && !guard->renames && strcmp(text, "%{REQUEST_FILENAME}") == 0;
+}
+
+/* Variables are looked for in all of it: mod_rewrite takes a blank behind a backslash for a part of the text. */
 static void condition(afpa_mod_guard_t *guard, cmd_parms *cmd, const char *args)
 {
-    const char *text = ap_getword_conf(cmd->temp_pool, &args), *pattern = ap_getword_conf(cmd->temp_pool, &args);
+    const char *rest = args, *text = ap_getword_conf(cmd->temp_pool, &rest), *pattern = ap_getword_conf(cmd->temp_pool, &rest);
     const char *test = pattern + (*pattern == '!');
-    int of_file = *test == '-' && strchr("fdsl", apr_tolower(test[1])) && !test[2];
-    int is_file = strcmp(text, "%{REQUEST_FILENAME}") == 0;
+    int of_file = *test == '-' && test[1] && strchr("fdsl", test[1]) && !test[2];
 
-    if (of_file ? !is_file : *test == '-' || ap_cstr_casecmp(text, "expr") == 0 || !url_only(text, 0))
+    if (of_file ? !is_of_the_file(guard, cmd, text) : *test == '-' || ap_cstr_casecmp(text, "expr") == 0 || !url_only(args, 0))
         note(guard, cmd);
 }
 
+/* Whether one of a rule's flags, "[NC,N=10]", has one of these names. */
+static int has_flag(cmd_parms *cmd, const char *flags, const char *const *names, apr_size_t count)
+{
+    char *list = apr_pstrdup(cmd->temp_pool, flags), *state, *flag = apr_strtok(list, "[], \t", &state);
+
+    for (; flag; flag = apr_strtok(NULL, "[], \t", &state))
+        if (is_one_of(apr_pstrmemdup(cmd->temp_pool, flag, strcspn(flag, "=")), names, count))
+            return 1;
+    return 0;
+}
+
+/* After a last one no other rule of the section is looked at; after one with N, those before it are once more. */
 static void rule(afpa_mod_guard_t *guard, cmd_parms *cmd, const char *args)
 {
-    if (!url_only(args, 1))
+    static const char *const last[] = {"L", "last", "END", "PT", "passthrough"}, *const again[] = {"N", "next"};
+    const char *rest = args, *becomes;
+    int renames;
+
+    (void)ap_getword_conf(cmd->temp_pool, &rest); /* the pattern */
+    becomes = ap_getword_conf(cmd->temp_pool, &rest);
+    renames = strcmp(becomes, "-") != 0 || strstr(args, "\\ ") || strstr(args, "\\\t"); /* with those the words are others */
+    if (renames && !has_flag(cmd, rest, last, sizeof(last) / sizeof(last[0])))
+        guard->renames = 1;
+    if (!url_only(args, 1) || (renames && has_flag(cmd, rest, again, sizeof(again) / sizeof(again[0]))))
+        note(guard, cmd);
+}
+
+/* Rules of an outer section, before or behind those of this one: which file a condition is about is not known any more. */
+static void inheritance(afpa_mod_guard_t *guard, cmd_parms *cmd, const char *args)
+{
+    if (cmd->path && ap_strcasestr(args, "inherit"))
         note(guard, cmd);
 }
 

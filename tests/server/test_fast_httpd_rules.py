@@ -1,0 +1,123 @@
+# SPDX-License-Identifier: Apache-2.0
+"""httpd's fast path: rules of httpd's by which a URL may have another answer although the file that was served is the same."""
+import os
+import re
+import time
+from pathlib import Path
+
+import pytest
+
+from conftest import need
+from docroot import payload
+from pair import Pair
+from servers import binary, missing
+from wire import Wire, eventually, exchange, fetch, get
+from zone import STOCK_ONLY
+
+pytestmark = pytest.mark.skipif(STOCK_ONLY or binary("httpd") is None, reason="needs the module")
+
+FAST = "AfpaFastPath on\nAfpaLogging off\n"
+LOCK = "RewriteRule ^(.*)\\.html$ $1.lock\nRewriteCond %{REQUEST_FILENAME} -f\nRewriteRule ^ - [F]\nRewriteRule ^(.*)\\.lock$ $1.html\n"
+
+
+def modules(*names):
+    return "".join(f"LoadModule {name}_module @LIBEXEC@/mod_{name}.so\n" for name in names)
+
+
+def pair_with(conf="", outer="", fast=FAST, **more):
+    need(not missing("httpd"), missing("httpd"))
+    more.setdefault("workers", 1)
+    return Pair("httpd", conf=fast + conf, outer=outer, **more)
+
+
+def never(pair, target, **more):
+    """Whatever is asked, and however often, the fast path has no part in it, and the replies are httpd's."""
+    before = pair.zone.count("fast_hits")
+    for _ in range(5):
+        pair.same(target, **more)
+        time.sleep(0.01)
+    return pair.zone.count("fast_hits") == before
+
+
+# ---- which file there is ----
+
+# Of a server, then what is asked for; then the file that appears.
+RULES = {
+    "fallback": ("RewriteRule ^/x/(.*)$ @ROOT@/first/$1\nRewriteCond %{REQUEST_FILENAME} !-f\n"
+                 "RewriteRule ^@ROOT@/first/(.*)$ @ROOT@/second/$1\n", "/x/a.html", "first/a.html"),
+    "size": ("RewriteRule ^/x/(.*)$ @ROOT@/first/$1\nRewriteCond %{REQUEST_FILENAME} !-s\n"
+             "RewriteRule ^@ROOT@/first/(.*)$ @ROOT@/second/$1\n", "/x/a.html", "first/a.html"),
+    "lock": ("RewriteRule ^/x/(.*)\\.html$ @ROOT@/second/$1.lock\nRewriteCond %{REQUEST_FILENAME} -f\nRewriteRule ^ - [F]\n"
+             "RewriteRule ^(@ROOT@/second/.*)\\.lock$ $1.html\n", "/x/a.html", "second/a.lock"),
+    "lock-in-folder": (f"<Directory @ROOT@/second>\nRewriteEngine on\n{LOCK}</Directory>\n", "/second/a.html", "second/a.lock"),
+    "lock-in-round-two": ("<Directory @ROOT@/second>\nRewriteEngine on\nRewriteCond %{REQUEST_FILENAME} -f\n"
+                          "RewriteRule \\.lock$ - [F]\nRewriteRule ^(.*)\\.lock$ $1.html [L]\n"
+                          "RewriteRule ^(.*)\\.html$ $1.lock [N]\n</Directory>\n", "/second/a.html", "second/a.lock"),
+    "inherited": (f"<Directory @ROOT@>\nRewriteEngine on\n{LOCK}</Directory>\n"
+                  "<Directory @ROOT@/second>\nRewriteEngine on\nRewriteOptions Inherit\n</Directory>\n", "/second/a.html", "second/a.lock"),
+}
+
+
+@pytest.mark.parametrize("name", RULES)
+def test_conditions_about_another_file(name):
+    conf, target, appears = RULES[name]
+    with pair_with("RewriteEngine on\n" + conf) as pair:
+        pair.put("second/a.html", payload("second", 1000))
+        pair.put("first/z.html", payload("z", 10))
+        pair.put("plain.html", payload("plain", 100))
+        assert never(pair, target)
+        pair.put(appears, payload("appeared", 2000))
+        for _ in range(3):
+            pair.same(target)
+
+
+def test_condition_about_the_url_as_a_path():
+    """For a server REQUEST_FILENAME is the URL, and the file it names is one in the root of the file system."""
+    with pair_with("RewriteEngine on\nRewriteCond %{REQUEST_FILENAME} -f\nRewriteRule ^ - [F]\n") as pair:
+        pair.put("etc/hostname.html", payload("a", 1000))
+        assert never(pair, "/etc/hostname.html")
+        (pair.root / "etc/passwd").symlink_to(pair.root / "etc/hostname.html")
+        assert pair.same("/etc/passwd").status == 403
+
+
+def test_path_from_the_root_of_the_system():
+    """A rule's path lies below DocumentRoot as long as nothing of its first part's name is in the root of the system."""
+    top = Path(f"/afpa-test-{os.getpid()}")
+    with pair_with(f"RewriteEngine on\nRewriteRule ^/x/(.*)$ {top}/$1\n") as pair:
+        pair.put(f"{top.name}/a.html", payload("below", 1000))
+        pair.put("plain.html", payload("plain", 100))
+        assert never(pair, "/x/a.html") and pair.admit("/plain.html")
+        try:
+            top.mkdir()
+        except OSError:
+            pytest.skip("nothing can be made in the root of the system")
+        try:
+            (top / "a.html").write_bytes(payload("root", 2000))
+            for _ in range(3):
+                assert pair.same("/x/a.html").length == 2000
+        finally:
+            (top / "a.html").unlink(missing_ok=True)
+            top.rmdir()
+
+
+TESTS = {"F": "<Directory @ROOT@/d>\nRewriteEngine on\nRewriteCond %{REQUEST_FILENAME} -F\nRewriteRule ^never - [F]\n</Directory>\n",
+         "nothing": "<Directory @ROOT@/d>\nRewriteEngine on\nRewriteCond %{REQUEST_FILENAME} \"-\"\nRewriteRule ^never - [F]\n</Directory>\n",
+         "blank": "<Directory @ROOT@/d>\nRewriteEngine on\nRewriteCond %{REQUEST_URI}\\ %{HTTP_COOKIE} beta\nRewriteRule ^ - [F]\n</Directory>\n"}
+
+
+@pytest.mark.parametrize("name", TESTS)
+def test_conditions_that_are_httpds(name):
+    with pair_with(TESTS[name]) as pair:
+        pair.put("d/a.html", payload("a", 1000))
+        assert never(pair, "/d/a.html")
+        assert pair.same("/d/a.html", "Cookie: beta").status == (403 if name == "blank" else 200)
+
+
+@pytest.mark.parametrize("test", ["!-f", "!-d", "-s", "!-l"])
+def test_condition_about_the_file_itself(test):
+    """In a folder; a rule before that changes nothing, or is the last then, makes no difference."""
+    rules = f"RewriteRule ^front - [L]\nRewriteRule ^old /new [R,L]\nRewriteCond %{{REQUEST_FILENAME}} {test}\nRewriteRule ^never /front.html\n"
+    with pair_with(f"<Directory @ROOT@/d>\nRewriteEngine on\n{rules}</Directory>\n") as pair:
+        pair.put("d/a.html", payload("a", 1000))
+        assert pair.admit("/d/a.html")
+        pair.same("/d/a.html")
