@@ -85,6 +85,8 @@ static void options(afpa_mod_guard_t *guard, cmd_parms *cmd, const char *args)
         changes |= option != word;
         if (ap_cstr_casecmp(option, "FollowSymLinks") == 0 || ap_cstr_casecmp(option, "All") == 0)
             *(*word == '-' ? &forbidden : &allowed) = 1;
+        if (ap_cstr_casecmp(option, "SymLinksIfOwnerMatch") == 0 && *word != '-')
+            forbidden = 1; /* it is asked for beside FollowSymLinks, and counts */
     }
     if (forbidden || (!changes && !allowed))
         note(guard, cmd);

@@ -121,3 +121,22 @@ def test_condition_about_the_file_itself(test):
         pair.put("d/a.html", payload("a", 1000))
         assert pair.admit("/d/a.html")
         pair.same("/d/a.html")
+
+
+@pytest.mark.parametrize("words", ["+SymLinksIfOwnerMatch", "FollowSymLinks SymLinksIfOwnerMatch"])
+def test_links_of_another_owner(words):
+    with pair_with(f"<Directory @ROOT@>\nOptions {words}\n</Directory>\n") as pair:
+        pair.put("d/a.html", payload("a", 1000))
+        assert never(pair, "/d/a.html")
+        if os.geteuid() == 0:
+            (pair.root / "d").rename(pair.root / "e")
+            (pair.root / "d").symlink_to("e")
+            os.chown(pair.root / "d", 2000, 2000, follow_symlinks=False)
+            for _ in range(3):
+                assert pair.same("/d/a.html").status == 403
+
+
+def test_links_whoever_owns_them():
+    with pair_with("<Directory @ROOT@>\nOptions +FollowSymLinks -SymLinksIfOwnerMatch\n</Directory>\n") as pair:
+        pair.put("d/a.html", payload("a", 1000))
+        assert pair.admit("/d/a.html")
