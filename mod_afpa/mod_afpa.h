@@ -53,7 +53,6 @@ typedef struct {
     apr_int64_t threads, connections;
     apr_int64_t header_seconds; /* mod_reqtimeout's, from RequestReadTimeout */
     const char *limit;          /* a limit of requests that is lower than httpd's own; NULL: there is none */
-    apr_uint32_t tag;           /* of this server's responses */
 } afpa_mod_server_conf_t;
 
 /* What is in force at a place that lets a reply depend on more than its URL: see mod_afpa_guard.c. */

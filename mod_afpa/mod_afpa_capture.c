@@ -76,7 +76,6 @@ static afpa_request_t request_of(const request_rec *r)
 static afpa_response_terms_t terms_of(const request_rec *r, const afpa_mod_dir_conf_t *dir)
 {
     static const char *const dropped[] = {"Content-Type", "Content-Length", "Content-Encoding", "Content-Language", NULL};
-    const afpa_mod_server_conf_t *server = ap_get_module_config(r->server->module_config, &afpa_module);
     const server_rec *s = r->server, *waits = s->keep_alive_timeout_set ? s : r->connection->base_server;
     uint32_t revalidate =
         dir->revalidate_ms == AFPA_MOD_UNSET ? (uint32_t)afpa_option_default(AFPA_OPTION_REVALIDATE) : (uint32_t)dir->revalidate_ms;
@@ -93,7 +92,7 @@ static afpa_response_terms_t terms_of(const request_rec *r, const afpa_mod_dir_c
         .answers_keep_alive = true,
         .strong_etag = true,
         .expires_follows = dir->guard.expires,
-        .tag = server->tag,
+        .tag = afpa_mod_tag_of(s),
         .dropped = dropped};
 }
 

@@ -96,6 +96,16 @@ uint64_t afpa_mod_server_number(const conn_rec *c)
     return mix(hash, c->local_addr->ipaddr_ptr, (apr_size_t)c->local_addr->ipaddr_len);
 }
 
+/* Servers that say nothing to this module share one configuration, so the number is not in there. */
+apr_uint32_t afpa_mod_tag_of(const server_rec *s)
+{
+    int tag = 0;
+
+    while (tag < setup.servers->nelts && APR_ARRAY_IDX(setup.servers, tag, server_rec *) != s)
+        tag++;
+    return (apr_uint32_t)tag;
+}
+
 const server_rec *afpa_mod_server_by_tag(apr_uint32_t tag)
 {
     return tag < (apr_uint32_t)setup.servers->nelts ? APR_ARRAY_IDX(setup.servers, tag, server_rec *) : NULL;
@@ -298,7 +308,6 @@ int afpa_mod_fastpath_prepare(apr_pool_t *pconf, server_rec *main_server)
     for (server_rec *s = main_server; s; s = s->next) {
         afpa_mod_server_conf_t *conf = ap_get_module_config(s->module_config, &afpa_module);
 
-        conf->tag = (apr_uint32_t)setup.servers->nelts;
         APR_ARRAY_PUSH(setup.servers, server_rec *) = s;
         if (conf->fast && !s->is_virtual)
             place_add(NULL, 0);

@@ -76,7 +76,8 @@ uint64_t afpa_mod_server_number(const conn_rec *c);
 /* Whether connections to this address are taken over. */
 int afpa_mod_takes_over(const apr_sockaddr_t *local);
 
-/* The servers' configurations, by tag. */
+/* The servers of this configuration, by tag: of a server's responses. */
+apr_uint32_t afpa_mod_tag_of(const server_rec *s);
 const server_rec *afpa_mod_server_by_tag(apr_uint32_t tag);
 
 /* A child is about to end: no new requests on connections that wait for one. */

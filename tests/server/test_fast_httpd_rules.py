@@ -140,3 +140,22 @@ def test_links_whoever_owns_them():
     with pair_with("<Directory @ROOT@>\nOptions +FollowSymLinks -SymLinksIfOwnerMatch\n</Directory>\n") as pair:
         pair.put("d/a.html", payload("a", 1000))
         assert pair.admit("/d/a.html")
+
+
+# ---- whose it is ----
+
+def test_log_names_the_virtual_host():
+    """Also where a virtual host says nothing to the module, and so shares its configuration with others."""
+    names = ("one.example", "two.example", "three.example")
+    hosts = "".join(f"<VirtualHost *:@PORT@>\nServerName {name}\n</VirtualHost>\n" for name in names)
+    with pair_with(hosts, fast="AfpaFastPath on\nAfpaLogFile @DIR@/fast.log V-CLF\n") as pair:
+        pair.put("a.html", payload("a", 1000))
+        before = pair.zone.count("fast_hits")
+        for name in names:
+            for _ in range(6):
+                fetch(pair.ours.port, get(f"/a.html?{name}", host=name))
+                time.sleep(0.02)
+        assert pair.zone.grows("fast_hits", before, 9)
+        lines = (pair.ours.dir / "fast.log").read_text().splitlines()
+        assert len(lines) >= 9 and {line.split()[0] for line in lines} == set(names)
+        assert all(f"GET /a.html?{line.split()[0]} " in line for line in lines), lines
