@@ -44,7 +44,8 @@ static int was_rewritten(const request_rec *r)
     return status && strcmp(status, "0") != 0;
 }
 
-/* Of an empty file httpd tells the length to GET, and does not to HEAD. */
+/* Of an empty file httpd tells the length to GET, and does not to HEAD.  Of a time to come it says that it is now, whenever that is;
+ * one that changed in this second may have another tag in the next. */
 static const char *refused(request_rec *r, const afpa_mod_dir_conf_t *dir)
 {
     const conn_rec *c = r->connection;
@@ -53,6 +54,8 @@ static const char *refused(request_rec *r, const afpa_mod_dir_conf_t *dir)
         return "the connection is of another kind";
     if (r->finfo.size == 0)
         return "the file is empty";
+    if (r->finfo.mtime + APR_USEC_PER_SEC > r->request_time)
+        return "the file has changed just now, or its time is to come";
     if (r->server->keep_alive_max == INT_MAX || apr_time_as_msec(r->server->keep_alive_timeout) >= UINT32_MAX)
         return "a number in Keep-Alive would be too large";
     if (!as_it_came(r) || was_rewritten(r))

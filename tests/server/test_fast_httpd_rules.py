@@ -159,3 +159,22 @@ def test_log_names_the_virtual_host():
         lines = (pair.ours.dir / "fast.log").read_text().splitlines()
         assert len(lines) >= 9 and {line.split()[0] for line in lines} == set(names)
         assert all(f"GET /a.html?{line.split()[0]} " in line for line in lines), lines
+
+
+# ---- when ----
+
+@pytest.mark.parametrize("tag", ["None", "Digest", "All"])
+def test_time_to_come(tag):
+    """httpd says then that the file changed now, with every reply anew."""
+    with pair_with(f"FileETag {tag}\n") as pair:
+        pair.put("a.html", payload("a", 1000))
+        assert pair.admit("/a.html")
+        then = time.time() + 3600
+        os.utime(pair.root / "a.html", (then, then))
+        time.sleep(0.5)  # what was admitted goes with the file as it was
+        assert never(pair, "/a.html")
+        time.sleep(1.1)
+        assert never(pair, "/a.html")
+        then -= 7200
+        os.utime(pair.root / "a.html", (then, then))
+        assert pair.admit("/a.html")
