@@ -51,7 +51,7 @@ typedef struct {
     int logging, server_header;
     afpa_mod_log_t *log;
     apr_int64_t threads, connections;
-    apr_int64_t header_seconds; /* mod_reqtimeout's, from RequestReadTimeout */
+    apr_int64_t header_seconds; /* mod_reqtimeout's, from RequestReadTimeout or its default; 0: it has none */
     const char *limit;          /* a limit of requests that is lower than httpd's own; NULL: there is none */
 } afpa_mod_server_conf_t;
 

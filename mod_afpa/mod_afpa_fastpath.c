@@ -31,6 +31,7 @@
 #define WORKERS_PER_LOOP 16
 #define CONNECTIONS 4096
 #define ENDS_NOW_SECONDS 5 /* the parent kills after ten or so */
+#define HEADER_SECONDS 20  /* mod_reqtimeout: MRT_DEFAULT_header_TIMEOUT */
 
 /* Where a server with the fast path on listens. */
 typedef struct {
@@ -296,6 +297,19 @@ static int wanted(server_rec *s)
     return 0;
 }
 
+/* A head has its time also where mod_reqtimeout is there and nothing is said of it. */
+static void header_time_default(server_rec *s)
+{
+    int limited = ap_find_linked_module("mod_reqtimeout.c") != NULL;
+
+    for (; s && limited; s = s->next) {
+        afpa_mod_server_conf_t *conf = ap_get_module_config(s->module_config, &afpa_module);
+
+        if (conf->header_seconds == AFPA_MOD_UNSET)
+            conf->header_seconds = HEADER_SECONDS;
+    }
+}
+
 int afpa_mod_fastpath_prepare(apr_pool_t *pconf, server_rec *main_server)
 {
     setup.pconf = pconf;
@@ -303,6 +317,7 @@ int afpa_mod_fastpath_prepare(apr_pool_t *pconf, server_rec *main_server)
         warn(main_server);
     if (!setup.zone)
         return OK;
+    header_time_default(main_server);
     setup.places = apr_array_make(pconf, 4, sizeof(place_t));
     setup.servers = apr_array_make(pconf, 4, sizeof(server_rec *));
     for (server_rec *s = main_server; s; s = s->next) {

@@ -3,6 +3,7 @@
 import os
 import re
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -178,3 +179,36 @@ def test_time_to_come(tag):
         then -= 7200
         os.utime(pair.root / "a.html", (then, then))
         assert pair.admit("/a.html")
+
+
+def heard_after(port, said, seconds):
+    """What a connection hears that has said this and nothing more, and when."""
+    begin = time.monotonic()
+    heard = exchange(port, said, timeout=seconds)
+    return heard, time.monotonic() - begin
+
+
+def test_time_for_a_head_by_default():
+    """mod_reqtimeout gives one 20 seconds without being told, whatever Timeout says; both servers at once."""
+    with pair_with("Timeout 50\nKeepAliveTimeout 40\n") as pair:
+        pair.put("a.html", payload("a", 1000))
+        assert pair.admit("/a.html")
+        with ThreadPoolExecutor(4) as pool:
+            said = [(server.port, start) for start in (b"GET /a.ht", get("/a.html") + b"GET /a.ht") for server in (pair.ours, pair.stock)]
+            heard = [one.result() for one in [pool.submit(heard_after, *one, 30) for one in said]]
+        for (ours, when), (stock, _) in (heard[:2], heard[2:]):
+            assert ours == stock and 19 <= when <= 23
+
+
+def test_time_for_a_head_sent_bit_by_bit():
+    """Timeout is for one piece of it."""
+    with pair_with("Timeout 2\n") as pair:
+        pair.put("a.html", payload("a", 1000))
+        assert pair.admit("/a.html")
+        with Wire(pair.ours.port) as wire:
+            wire.request(get("/a.html"))
+            raw = get("/a.html", "Connection: close")
+            for piece in (raw[:10], raw[10:20], raw[20:30], raw[30:40]):
+                wire.send(piece)
+                time.sleep(0.8)
+            assert wire.request(raw[40:]).length == 1000
