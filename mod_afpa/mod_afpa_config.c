@@ -351,6 +351,8 @@ static void child_init(apr_pool_t *pchild, server_rec *s)
 
 static void register_hooks(apr_pool_t *p)
 {
+    static const char *const slower[] = {"mod_dialup.c", NULL}; /* serves files itself, as late as we do */
+
     afpa_mod_filter_register();
     afpa_mod_capture_register();
     afpa_mod_fastpath_register();
@@ -360,7 +362,7 @@ static void register_hooks(apr_pool_t *p)
     ap_hook_child_init(child_init, NULL, NULL, APR_HOOK_MIDDLE);
     ap_hook_post_read_request(afpa_mod_status_begin, NULL, NULL, APR_HOOK_FIRST);
     ap_hook_fixups(afpa_mod_status_begin, NULL, NULL, APR_HOOK_FIRST);       /* subrequests and internal redirects */
-    ap_hook_handler(afpa_mod_handler, NULL, NULL, APR_HOOK_REALLY_LAST - 1); /* just before the default handler */
+    ap_hook_handler(afpa_mod_handler, slower, NULL, APR_HOOK_REALLY_LAST - 1); /* just before the default handler */
 }
 
 module AP_MODULE_DECLARE_DATA afpa_module = {STANDARD20_MODULE_STUFF, create_dir, merge_dir, create_server, merge_server, commands,

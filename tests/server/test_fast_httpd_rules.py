@@ -212,3 +212,26 @@ def test_time_for_a_head_sent_bit_by_bit():
                 wire.send(piece)
                 time.sleep(0.8)
             assert wire.request(raw[40:]).length == 1000
+
+
+# ---- modules with a word in it ----
+
+def heard_at_once(port, raw):
+    """What comes in the first half second, whether or not it is all."""
+    with Wire(port) as wire:
+        wire.send(raw)
+        time.sleep(0.5)
+        return len(wire.sock.recv(1 << 20))
+
+
+def test_dialup():
+    """mod_dialup serves files itself, a piece each second: no hit of either kind there."""
+    with pair_with("<Location /dial>\nModemStandard V.34\n</Location>\n", modules("dialup")) as pair:
+        for name in ("plain.html", "dial/a.html"):
+            pair.put(name, payload(name, 20000))
+        assert pair.admit("/plain.html")
+        before = pair.zone.hits()
+        for _ in range(4):
+            assert heard_at_once(pair.ours.port, get("/dial/a.html")) == heard_at_once(pair.stock.port, get("/dial/a.html")) < 5000
+        assert pair.zone.hits() == before
+        assert heard_at_once(pair.ours.port, get("/plain.html")) > 20000
