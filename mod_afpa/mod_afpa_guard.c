@@ -198,6 +198,15 @@ static void mapping(afpa_mod_guard_t *guard, cmd_parms *cmd, const char *args)
         note(guard, cmd);
 }
 
+/* Of several places for users' files mod_userdir takes the first that is there, anew with each request. */
+static void user_folders(afpa_mod_guard_t *guard, cmd_parms *cmd, const char *args)
+{
+    static const char *const lists[] = {"enable", "enabled", "disable", "disabled"}; /* of users */
+
+    if (!is_one_of(ap_getword_conf(cmd->temp_pool, &args), lists, sizeof(lists) / sizeof(lists[0])) && *args)
+        note(guard, cmd);
+}
+
 /* A name, or one that an expression works out for each request. */
 static void expression(afpa_mod_guard_t *guard, cmd_parms *cmd, const char *args)
 {

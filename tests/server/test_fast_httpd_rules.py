@@ -101,6 +101,23 @@ def test_path_from_the_root_of_the_system():
             top.rmdir()
 
 
+def test_user_folders():
+    """mod_userdir takes the first that is there."""
+    with pair_with("UserDir @ROOT@/first/* @ROOT@/second/*\n", modules("userdir")) as pair:
+        pair.put("second/joe/a.html", payload("second", 1000))
+        assert never(pair, "/~joe/a.html")
+        pair.put("first/joe/a.html", payload("first", 2000))
+        for _ in range(3):
+            assert pair.same("/~joe/a.html").length == 2000
+
+
+def test_one_user_folder():
+    with pair_with("UserDir @ROOT@/first/*\nUserDir disabled root daemon\n", modules("userdir")) as pair:
+        pair.put("first/joe/a.html", payload("first", 2000))
+        assert pair.admit("/~joe/a.html")
+        pair.same("/~joe/a.html")
+
+
 TESTS = {"F": "<Directory @ROOT@/d>\nRewriteEngine on\nRewriteCond %{REQUEST_FILENAME} -F\nRewriteRule ^never - [F]\n</Directory>\n",
          "nothing": "<Directory @ROOT@/d>\nRewriteEngine on\nRewriteCond %{REQUEST_FILENAME} \"-\"\nRewriteRule ^never - [F]\n</Directory>\n",
          "blank": "<Directory @ROOT@/d>\nRewriteEngine on\nRewriteCond %{REQUEST_URI}\\ %{HTTP_COOKIE} beta\nRewriteRule ^ - [F]\n</Directory>\n"}
