@@ -25,6 +25,7 @@ struct ngx_http_afpa_log_s {
     u_char *start, *pos, *end;
     ngx_event_t timer;
     time_t complained; /* when a write failed */
+    void (*chained)(ngx_open_file_t *file, ngx_log_t *log); /* what was to be called for the file before; NULL: nothing */
 };
 
 /* ---- writing ---- */
@@ -52,14 +53,18 @@ static void on_timer(ngx_event_t *ev)
     flush(ev->data);
 }
 
-static void on_reopen(ngx_open_file_t *file, ngx_log_t *unused)
+/* file->data is not ours: nginx's log module takes it for its own buffer, also where it has put nothing there. */
+static void on_reopen(ngx_open_file_t *file, ngx_log_t *reason)
 {
     ngx_http_afpa_main_conf_t *conf = ngx_http_cycle_get_module_main_conf(ngx_cycle, ngx_http_afpa_module);
     ngx_http_afpa_log_t **logs = conf->logs.elts;
 
     for (ngx_uint_t i = 0; i < conf->logs.nelts; i++)
-        if (logs[i] && logs[i]->file == file)
+        if (logs[i] && logs[i]->file == file) {
             flush(logs[i]);
+            if (logs[i]->chained)
+                logs[i]->chained(file, reason);
+        }
 }
 
 static void put(line_t *line, const void *bytes, size_t length)
@@ -215,15 +220,17 @@ void ngx_http_afpa_log_flush_all(ngx_http_afpa_main_conf_t *conf)
             flush(logs[i]);
 }
 
-/* nginx's own log may have the same file.  What hangs on file->data it takes for its buffer, so nothing of ours may; and if it has
- * one, flush is its, and lines of ours may come after a rotation. */
+/* One file may be that of several logs, and of nginx's own log: what hangs on file->data that takes for its buffer, so nothing of
+ * ours may, and if it has one, flush is its already. */
 void ngx_http_afpa_log_init(ngx_http_afpa_main_conf_t *conf)
 {
     ngx_http_afpa_log_t **logs = conf->logs.elts;
 
     for (ngx_uint_t i = 0; i < conf->logs.nelts; i++)
-        if (logs[i] && logs[i]->file->flush == NULL)
+        if (logs[i] && logs[i]->file->flush != on_reopen) {
+            logs[i]->chained = logs[i]->file->flush;
             logs[i]->file->flush = on_reopen;
+        }
 }
 
 /* ---- the directive ---- */
