@@ -23,6 +23,21 @@ static ngx_http_afpa_client_t *client_of(afpa_transport_t *transport)
     return (ngx_http_afpa_client_t *)transport;
 }
 
+/* ---- a worker that stops ---- */
+
+static ngx_flag_t stopping(void)
+{
+    return ngx_exiting || ngx_terminate;
+}
+
+/* The next reply says that it is the last, as nginx's do then.  No connection is taken over while the worker stops, so that there
+ * always is a record to be told; until afpa_conn_start() returns it is not known here. */
+static void finish_if_stopping(ngx_http_afpa_client_t *client)
+{
+    if (stopping() && client->conn)
+        afpa_conn_finish(client->conn);
+}
+
 /* ---- receiving ---- */
 
 static void finish_receive(ngx_http_afpa_client_t *client, afpa_status_t status, size_t bytes, const void *data)
@@ -74,10 +89,12 @@ static void try_receive(ngx_http_afpa_client_t *client)
             finish_receive(client, AFPA_IO_ERROR, 0, NULL);
         return;
     }
-    if (n > 0)
-        finish_receive(client, AFPA_OK, (size_t)n, to);
-    else
+    if (n <= 0) {
         finish_receive(client, n == 0 ? AFPA_CLOSED : AFPA_IO_ERROR, 0, NULL);
+        return;
+    }
+    finish_if_stopping(client);
+    finish_receive(client, AFPA_OK, (size_t)n, to);
 }
 
 static afpa_status_t on_receive(afpa_transport_t *transport, afpa_io_t *io, void *buffer, size_t size)
@@ -87,7 +104,7 @@ static afpa_status_t on_receive(afpa_transport_t *transport, afpa_io_t *io, void
     client->receiving = io;
     client->buffer = buffer;
     client->size = size;
-    if ((ngx_exiting || ngx_terminate) && client->c->requests > 0 && (client->conn == NULL || afpa_conn_idle(client->conn)))
+    if (stopping() && client->c->requests > 0 && (client->conn == NULL || afpa_conn_idle(client->conn)))
         finish_receive(client, AFPA_CLOSED, 0, NULL); /* as nginx: no further request on a connection of a worker that goes */
     else
         try_receive(client);
@@ -165,8 +182,10 @@ static void on_write(ngx_event_t *wev)
     }
     client->sent = 0;
     client->sending = NULL;
-    if (io)
+    if (io) {
+        finish_if_stopping(client); /* there may be more requests behind the one whose reply this is */
         io->writable(io);
+    }
 }
 
 /* ---- disconnecting ---- */

@@ -131,3 +131,39 @@ def test_one_file_for_two_servers(root):
         server.process.send_signal(signal.SIGUSR1)
         assert eventually(log.exists, 3)
         assert eventually(lambda: len(old.read_text().splitlines()) == hits, 2) and log.read_text() == ""
+
+
+# ---- a worker that stops ----
+
+def test_the_last_reply_of_a_worker_that_stops(root):
+    """It says `close`, and closes."""
+    with fast(root, FAST + "client_header_timeout 20s;", "/a.bin") as (server, zone):
+        with Wire(server.port) as first, Wire(server.port) as second, Wire(server.port) as silent:
+            first.send(b"GET /a")
+            second.request(get("/a.bin"))
+            second.send(b"GET /a")
+            time.sleep(0.2)
+            server.reload(wait=False)
+            time.sleep(0.3)
+            for wire in (first, second, silent):
+                before = zone.count("fast_hits")
+                wire.send(b".bin HTTP/1.1\r\nHost: localhost\r\n\r\n" if wire is not silent else get("/a.bin"))
+                reply = wire.reply()
+                assert (reply.status, reply.header("Connection")) == (200, "close")
+                assert zone.grows("fast_hits", before)
+                data, after = end_of(wire)
+                assert data == b"" and after < 2
+
+
+def test_requests_behind_each_other_when_a_worker_stops(root):
+    """Those behind a large one that was under way: the first of them has the last reply."""
+    with fast(root, FAST, "/a.bin", "/huge.bin") as (server, zone):
+        with Wire(server.port, rcvbuf=4096, timeout=20) as wire:
+            wire.send(get("/huge.bin") + get("/a.bin") * 3)
+            time.sleep(0.3)
+            server.reload(wait=False)
+            time.sleep(0.3)
+            assert wire.reply().length == 24 << 20
+            reply = wire.reply()
+            assert (reply.status, reply.header("Connection"), reply.length) == (200, "close", 1000)
+            assert end_of(wire)[0] == b""
