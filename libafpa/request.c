@@ -405,6 +405,8 @@ static field_t field_of(const char *name, size_t length)
         return named(name, "user-agent", 10) ? F_USER_AGENT : F_OTHER;
     case 13 << 8 | 'a':
         return named(name, "authorization", 13) ? F_SERVERS : F_OTHER;
+    case 13 << 8 | 'c':
+        return named(name, "content-range", 13) ? F_SERVERS : F_OTHER;
     case 13 << 8 | 'i':
         return named(name, "if-none-match", 13) ? F_IF_NONE_MATCH : F_OTHER;
     case 14 << 8 | 'c':

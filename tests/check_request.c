@@ -105,6 +105,7 @@ static const struct {
     {H "authorization: Basic eDp5\r\n\r\n", DECLINED(FIELD), 0},
     {H "RANGE: bytes=0-1\r\n\r\n", DECLINED(FIELD), 0},
     {H "If-Range: \"x\"\r\n\r\n", DECLINED(FIELD), 0},
+    {H "Content-Range: bytes 0-1/2\r\n\r\n", DECLINED(FIELD), 0},
     {H "If-Match: *\r\n\r\n", DECLINED(FIELD), 0},
     {H "If-Unmodified-Since: x\r\n\r\n", DECLINED(FIELD), 0},
     {H "Expect: 100-continue\r\n\r\n", DECLINED(FIELD), 0},
