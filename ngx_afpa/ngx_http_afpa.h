@@ -65,6 +65,7 @@ typedef struct {
     uint64_t noted, noted_not; /* directives of other modules in force here, or put out of force: ngx_http_afpa_refuse.c */
     ngx_str_t index;           /* the first name of `index`; empty: it depends on the request */
     ngx_flag_t try_files;      /* it stands here */
+    ngx_flag_t gzip_static;    /* it is not off */
 } ngx_http_afpa_loc_conf_t;
 
 /* What $afpa_status says. */

@@ -33,7 +33,7 @@ static ngx_flag_t is_unchanged(ngx_http_request_t *r)
 static ngx_flag_t allowed_in(ngx_http_afpa_loc_conf_t *conf, ngx_http_core_loc_conf_t *clcf)
 {
     return conf->fast_path && conf->zone && !conf->noted && !conf->bypass && !clcf->internal &&
-           !(clcf->keepalive_disable & NGX_HTTP_KEEPALIVE_DISABLE_SAFARI);
+           !ngx_http_afpa_refuse_varies(conf, clcf) && !(clcf->keepalive_disable & NGX_HTTP_KEEPALIVE_DISABLE_SAFARI);
 }
 
 ngx_int_t ngx_http_afpa_capture_begin(ngx_http_request_t *r)

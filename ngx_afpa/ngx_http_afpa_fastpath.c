@@ -337,19 +337,30 @@ static void on_connection(ngx_connection_t *c)
 
 /* ---- configuration and processes ---- */
 
-/* Whether a server with the fast path on listens on one of the addresses of a port. */
-static ngx_flag_t port_wants_it(ngx_http_conf_port_t *port)
+/* Whether a server with the fast path on listens on an address. */
+static ngx_flag_t address_wants_it(ngx_http_conf_addr_t *addr)
+{
+    ngx_http_core_srv_conf_t **server = addr->servers.elts;
+
+    for (ngx_uint_t i = 0; i < addr->servers.nelts; i++)
+        if (((ngx_http_afpa_srv_conf_t *)server[i]->ctx->srv_conf[ngx_http_afpa_module.ctx_index])->fast)
+            return 1;
+    return 0;
+}
+
+/* NGX_OK: on one of the port's addresses; NGX_DECLINED: on none. */
+static ngx_int_t port_wants_it(ngx_conf_t *cf, ngx_http_conf_port_t *port)
 {
     ngx_http_conf_addr_t *addr = port->addrs.elts;
+    ngx_int_t wants = NGX_DECLINED;
 
-    for (ngx_uint_t i = 0; i < port->addrs.nelts; i++) {
-        ngx_http_core_srv_conf_t **server = addr[i].servers.elts;
-
-        for (ngx_uint_t j = 0; j < addr[i].servers.nelts; j++)
-            if (((ngx_http_afpa_srv_conf_t *)server[j]->ctx->srv_conf[ngx_http_afpa_module.ctx_index])->fast)
-                return 1;
-    }
-    return 0;
+    for (ngx_uint_t i = 0; i < port->addrs.nelts; i++)
+        if (address_wants_it(&addr[i])) {
+            if (ngx_http_afpa_refuse_address(cf, &addr[i]) != NGX_OK)
+                return NGX_ERROR;
+            wants = NGX_OK;
+        }
+    return wants;
 }
 
 /* nginx's own list of them is gone when the sockets are there. */
@@ -359,9 +370,12 @@ static ngx_int_t ports_note(ngx_conf_t *cf, ngx_http_core_main_conf_t *core)
     ngx_http_conf_port_t *port = core->ports ? core->ports->elts : NULL;
 
     for (ngx_uint_t i = 0; port && i < core->ports->nelts; i++) {
+        ngx_int_t wants = port_wants_it(cf, &port[i]);
         ngx_http_afpa_port_t *noted;
 
-        if (!port_wants_it(&port[i]))
+        if (wants == NGX_ERROR)
+            return NGX_ERROR;
+        if (wants != NGX_OK)
             continue;
         noted = ngx_array_push(&conf->fast_ports);
         if (noted == NULL)

@@ -67,5 +67,9 @@ ngx_int_t ngx_http_afpa_refuse_watch(ngx_conf_t *cf);
 void ngx_http_afpa_refuse_unwatch(void);
 /* NGX_ERROR: the fast path is on where it may not be; said why. */
 ngx_int_t ngx_http_afpa_refuse_merge(ngx_conf_t *cf, ngx_http_afpa_loc_conf_t *prev, ngx_http_afpa_loc_conf_t *conf);
+/* Likewise of an address on which a server with the fast path on listens. */
+ngx_int_t ngx_http_afpa_refuse_address(ngx_conf_t *cf, const ngx_http_conf_addr_t *addr);
+/* Whether replies from a location depend on what is only known when both modules' directives there are. */
+ngx_flag_t ngx_http_afpa_refuse_varies(const ngx_http_afpa_loc_conf_t *conf, const ngx_http_core_loc_conf_t *clcf);
 
 #endif

@@ -233,7 +233,7 @@ static void *create_loc_conf(ngx_conf_t *cf)
     conf->min_size = conf->max_size = NGX_CONF_UNSET;
     conf->min_uses = NGX_CONF_UNSET_UINT;
     conf->bypass = NGX_CONF_UNSET_PTR;
-    conf->cache_status = conf->fast_path = NGX_CONF_UNSET;
+    conf->cache_status = conf->fast_path = conf->gzip_static = NGX_CONF_UNSET;
     return conf;
 }
 

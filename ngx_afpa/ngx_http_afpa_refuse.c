@@ -46,7 +46,8 @@ static ngx_flag_t by_more_than_time(ngx_str_t *args, ngx_uint_t count)
     return count != 2 || args[1].data[0] == '@' || with_variables(args, count);
 }
 
-/* Otherwise whether there is a compressed file matters to those only who accept one, and their replies are nginx's. */
+/* Otherwise whether there is a compressed file matters to those only who accept one, and their replies are nginx's; but with
+ * gzip_vary it is in everyone's Vary: see ngx_http_afpa_refuse_varies(). */
 static ngx_flag_t if_always(ngx_str_t *args, ngx_uint_t count)
 {
     return count > 1 && ngx_strcmp(args[1].data, "always") == 0;
@@ -58,10 +59,12 @@ static ngx_flag_t unless_uri_first(ngx_str_t *args, ngx_uint_t count)
 }
 
 /* Expires is taken for what the directive `expires` makes of it; nginx compares conditions with the file's own tag and time, and
- * not with what is added to the reply afterwards. */
+ * not with what is added to the reply afterwards.  The others nginx leaves out of a 304 if they are its own, and not if they are
+ * added. */
 static ngx_flag_t with_variables_or_meaning(ngx_str_t *args, ngx_uint_t count)
 {
-    static const char *const names[] = {"expires", "etag", "last-modified"};
+    static const char *const names[] = {"expires",        "etag",          "last-modified",   "content-type",
+                                        "content-length", "accept-ranges", "content-encoding"};
 
     for (ngx_uint_t i = 0; count > 1 && i < sizeof(names) / sizeof(names[0]); i++)
         if (ngx_strcasecmp(args[1].data, (u_char *)names[i]) == 0)
@@ -108,6 +111,8 @@ static const struct {
     {"root", with_variables, LEFT_OUT},
     {"set", of_rate, LEFT_OUT},
     {"set_real_ip_from", always, LEFT_OUT},
+    {"source_charset", with_variables, LEFT_OUT},
+    {"sub_filter", with_variables, LEFT_OUT},
     {"try_files", unless_uri_first, LEFT_OUT},
     {"userid", unless_off, LEFT_OUT},
 };
@@ -130,10 +135,15 @@ static void remember_try_files(ngx_http_afpa_loc_conf_t *conf, ngx_str_t *args)
     conf->try_files = 1;
 }
 
+static void remember_gzip_static(ngx_http_afpa_loc_conf_t *conf, ngx_str_t *args)
+{
+    conf->gzip_static = ngx_strcmp(args[1].data, "off") != 0;
+}
+
 static const struct {
     const char *name;
     void (*remember)(ngx_http_afpa_loc_conf_t *conf, ngx_str_t *args);
-} remembered[] = {{"index", remember_index}, {"try_files", remember_try_files}};
+} remembered[] = {{"gzip_static", remember_gzip_static}, {"index", remember_index}, {"try_files", remember_try_files}};
 
 /* ---- watching ---- */
 
@@ -211,17 +221,36 @@ void ngx_http_afpa_refuse_unwatch(void)
 }
 
 /* The fast path takes heads of up to AFPA_REQUEST_MAX bytes; where nginx takes less, it is nginx that refuses them. */
-static ngx_flag_t heads_are_short(ngx_conf_t *cf)
+static ngx_flag_t heads_are_short(ngx_conf_t *cf, const ngx_http_core_srv_conf_t *cscf, char *whose)
 {
-    ngx_http_core_srv_conf_t *cscf = ngx_http_conf_get_module_srv_conf(cf, ngx_http_core_module);
-
     if (cscf->large_client_header_buffers.size >= AFPA_REQUEST_MAX)
         return 0;
     ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
-                       "afpa_fast_path is on in a server whose \"large_client_header_buffers\" have %uz bytes: the fast path takes "
+                       "afpa_fast_path is on in a server whose %s\"large_client_header_buffers\" have %uz bytes: the fast path takes "
                        "heads of up to %ud; give them as many, or say \"afpa_fast_path off\" there",
-                       cscf->large_client_header_buffers.size, (unsigned)AFPA_REQUEST_MAX);
+                       whose, cscf->large_client_header_buffers.size, (unsigned)AFPA_REQUEST_MAX);
     return 1;
+}
+
+/* What comes before Host is nginx's to take as the default server of the address has it. */
+ngx_int_t ngx_http_afpa_refuse_address(ngx_conf_t *cf, const ngx_http_conf_addr_t *addr)
+{
+#if (NGX_HTTP_SSL)
+    if (addr->opt.ssl)
+        return NGX_OK; /* never taken over */
+#endif
+    return heads_are_short(cf, addr->default_server, "address's default server's ") ? NGX_ERROR : NGX_OK;
+}
+
+/* Whether the header for those who take nothing compressed says whether there is a compressed file: nobody looks whether there
+ * still is. */
+ngx_flag_t ngx_http_afpa_refuse_varies(const ngx_http_afpa_loc_conf_t *conf, const ngx_http_core_loc_conf_t *clcf)
+{
+#if (NGX_HTTP_GZIP)
+    return conf->gzip_static && clcf->gzip_vary;
+#else
+    return 0;
+#endif
 }
 
 ngx_int_t ngx_http_afpa_refuse_merge(ngx_conf_t *cf, ngx_http_afpa_loc_conf_t *prev, ngx_http_afpa_loc_conf_t *conf)
@@ -229,11 +258,12 @@ ngx_int_t ngx_http_afpa_refuse_merge(ngx_conf_t *cf, ngx_http_afpa_loc_conf_t *p
     static ngx_str_t usual = ngx_string("index.html");
 
     conf->noted |= prev->noted & ~conf->noted_not;
+    ngx_conf_merge_value(conf->gzip_static, prev->gzip_static, 0);
     if (conf->index.data == NULL)
         conf->index = prev->index.data ? prev->index : usual;
     if (!conf->fast_path || conf->zone == NULL)
         return NGX_OK;
-    if (heads_are_short(cf))
+    if (heads_are_short(cf, ngx_http_conf_get_module_srv_conf(cf, ngx_http_core_module), ""))
         return NGX_ERROR;
     for (ngx_uint_t i = 0; i < WATCHED; i++)
         if (conf->noted >> i & 1 && watched[i].consequence == REFUSED) {
