@@ -267,6 +267,26 @@ static char *parse(ngx_conf_t *cf, ngx_http_afpa_log_t *log, size_t *size)
     return NGX_CONF_OK;
 }
 
+static char *refuse(ngx_conf_t *cf, ngx_str_t *word, char *why)
+{
+    ngx_conf_log_error(NGX_LOG_EMERG, cf, 0, "afpa_access_log: \"%V\": %s", word, why);
+    return NGX_CONF_ERROR;
+}
+
+/* What access_log takes and this does not would be a file of that name. */
+static char *check_path(ngx_conf_t *cf)
+{
+    ngx_str_t *value = cf->args->elts;
+
+    if (ngx_strncmp(value[1].data, "syslog:", 7) == 0)
+        return refuse(cf, &value[1], "lines of the fast path are written to files, not to syslog");
+    if (ngx_strchr(value[1].data, '$'))
+        return refuse(cf, &value[1], "a path cannot contain variables: the file is opened before there is a request");
+    if (cf->args->nelts > 2 && ngx_strcmp(value[1].data, "off") == 0)
+        return refuse(cf, &value[2], "nothing can follow \"off\"");
+    return NGX_CONF_OK;
+}
+
 char *ngx_http_afpa_log_set(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
 {
     ngx_http_afpa_main_conf_t *main_conf = ngx_http_conf_get_module_main_conf(cf, ngx_http_afpa_module);
@@ -277,6 +297,8 @@ char *ngx_http_afpa_log_set(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
 
     if (srv->log != NGX_CONF_UNSET_UINT)
         return "is duplicate";
+    if (check_path(cf) != NGX_CONF_OK)
+        return NGX_CONF_ERROR;
     srv->log = main_conf->logs.nelts;
     slot = ngx_array_push(&main_conf->logs);
     if (slot == NULL)

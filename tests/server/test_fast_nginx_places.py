@@ -103,3 +103,15 @@ def test_short_heads_of_the_default_server():
     assert status == 0, said
     status, said = checked(SHORT + OTHER.replace("PORT", "PORT2") % "")
     assert status == 0, said
+
+
+NO_FILE = [("syslog:server=127.0.0.1", '"syslog:server=127.0.0.1": lines of the fast path are written to files, not to syslog'),
+           ("@DIR@/$host.log", '/$host.log": a path cannot contain variables'),
+           ("off combined", '"combined": nothing can follow "off"')]
+
+
+@pytest.mark.parametrize("words, why", NO_FILE)
+def test_no_file(words, why):
+    """What access_log takes, and this does not, is not a file of that name."""
+    status, said = checked(f"afpa_fast_path on; afpa_access_log {words};")
+    assert status != 0 and why in said and "afpa_access_log: " in said
