@@ -178,8 +178,10 @@ static event_t do_wait(afpa_conn_t *conn)
         afpa__timer_set(conn, conn->requests > conn->setup.requests ? conn->limits.keep_alive_ms : conn->setup.first_ms);
         conn->head_timed = false;
     } else if (!conn->head_timed) {
-        afpa__timer_clear(conn); /* it may be sooner than what is set */
-        afpa__timer_set(conn, conn->setup.head_ms);
+        if (!conn->setup.head_in_first || conn->requests > conn->setup.requests) {
+            afpa__timer_clear(conn); /* it may be sooner than what is set */
+            afpa__timer_set(conn, conn->setup.head_ms);
+        }
         conn->head_timed = true;
     }
     return E_NONE;
@@ -276,6 +278,7 @@ static event_t payload_end(afpa_conn_t *conn)
 static event_t ended(afpa_conn_t *conn, event_t how)
 {
     conn->head_late = how == E_TIMEOUT;
+    conn->stalled = how == E_TIMEOUT && (conn->state == S_BLOCKED || conn->state == S_PAYLOAD);
     if (conn->state == S_WAIT && conn->in_length > 0 && conn->engine->setup.unfinished)
         return E_UNFINISHED;
     return conn->state == S_WAIT && conn->in_length == 0 && how == E_EOF ? end_of(conn, how) : how;
@@ -419,14 +422,21 @@ void afpa__conn_send_ended(afpa_send_t *send, afpa_send_outcome_t outcome)
 
 /* ---- the interface ---- */
 
-/* A payload that made progress since the timer was set has its time anew. */
+/* A payload's timer is not moved with every piece: what is left of its time since the last one is found out when it fires. */
+static bool payload_has_time(afpa_conn_t *conn)
+{
+    uint64_t end = conn->send->waits_since + conn->limits.send_ms;
+
+    if (end <= conn->engine->now)
+        return false;
+    afpa__timer_set(conn, (uint32_t)(end - conn->engine->now));
+    return true;
+}
+
 void afpa__conn_timeout(afpa_conn_t *conn)
 {
-    if (conn->state == S_PAYLOAD && conn->send->walk.offset != conn->progress) {
-        conn->progress = conn->send->walk.offset;
-        afpa__timer_set(conn, conn->limits.send_ms);
+    if (conn->state == S_PAYLOAD && payload_has_time(conn))
         return;
-    }
     conn->timed_out = true;
     dispatch(conn, E_NONE);
     pump(conn);
@@ -458,6 +468,11 @@ afpa_conn_t *afpa_conn_start(afpa_engine_t *engine, const afpa_conn_setup_t *set
 bool afpa_conn_idle(const afpa_conn_t *conn)
 {
     return conn->state == S_WAIT && conn->in_length == 0;
+}
+
+bool afpa_conn_stalled(const afpa_conn_t *conn)
+{
+    return conn->stalled;
 }
 
 void afpa_conn_finish(afpa_conn_t *conn)

@@ -51,7 +51,6 @@ struct afpa_conn {
     size_t head;       /* of the request; 0: there is none */
     size_t header;     /* of the reply */
     afpa_send_t *send; /* has the payload, if it is of several chunks */
-    uint64_t progress;
     afpa_limits_t limits; /* of the last reply */
     uint32_t tag;
     uint32_t requests;
@@ -59,7 +58,7 @@ struct afpa_conn {
     afpa_send_outcome_t outcome;
     /* What happened while an action ran. */
     bool completed, writable, ended, timed_out, close_asked, disconnected;
-    bool running, pumping, receiving, last, head_timed, head_late;
+    bool running, pumping, receiving, last, head_timed, head_late, stalled;
 };
 
 struct afpa_engine {

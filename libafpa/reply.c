@@ -94,7 +94,6 @@ static bool reply(afpa_conn_t *conn, const afpa_request_t *request, afpa_respons
     if (size > AFPA__COPY_MAX) {
         conn->head = request->length;
         conn->header = header;
-        conn->progress = 0;
         return true;
     }
     if (size > 0) {

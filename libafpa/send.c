@@ -17,6 +17,7 @@
 #include <string.h>
 
 #include "assert.h"
+#include "clock.h"
 #include "completion.h"
 #include "log.h"
 #include "machine.h"
@@ -230,12 +231,14 @@ static event_t do_fill(afpa_send_t *send)
 /* A client that does not take what it asked for shall not keep more of it in memory than it has to. */
 static event_t do_wait_writable(afpa_send_t *send)
 {
+    send->waits_since = afpa__now_ms();
     afpa__flight_trim(send);
     return E_NONE;
 }
 
 static event_t do_wait_completion(afpa_send_t *send)
 {
+    send->waits_since = afpa__now_ms();
     if (send->walk.offset < send->walk.end)
         return afpa__flight_room(send) ? E_ROOM : E_NONE;
     return afpa__flight_none(send) ? E_DRAINED : E_NONE;

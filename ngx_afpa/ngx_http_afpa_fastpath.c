@@ -95,12 +95,24 @@ static ngx_http_afpa_client_t *client_make(ngx_connection_t *c, ngx_http_addr_co
 
 /* ---- to nginx ---- */
 
+/* client_header_timeout is for the whole first head, from the accept on: of a head that nginx has to read the rest of it gets what is
+ * left.  As with all its timers a moment does not matter; most heads are whole, and need none. */
+static void first_timer(ngx_connection_t *c, ngx_msec_t timeout)
+{
+    ngx_msec_t gone = ngx_current_msec - c->start_time;
+
+    if (!c->read->ready || gone < NGX_TIMER_LAZY_DELAY)
+        return;
+    ngx_add_timer(c->read, gone < timeout ? timeout - gone : 1);
+}
+
 static void to_first_handler(ngx_http_afpa_client_t *client)
 {
     ngx_connection_t *c = client->c;
 
     c->read->available = -1;
     c->sent = 0; /* nginx counts from here, for its log */
+    first_timer(c, client->addr_conf->default_server->client_header_timeout);
     ngx_http_init_connection(c);
 }
 
@@ -163,12 +175,25 @@ static void on_unfinished(void *context, afpa_transport_t *transport, const char
     c->read->handler(c->read);
 }
 
+/* As nginx: reset_timedout_connection has what the kernel still holds for the client thrown away. */
+static void reset_if_wanted(ngx_http_afpa_client_t *client)
+{
+    static const struct linger at_once = {.l_onoff = 1};
+    ngx_http_core_loc_conf_t *clcf = client->addr_conf->default_server->ctx->loc_conf[ngx_http_core_module.ctx_index];
+
+    if (clcf->reset_timedout_connection &&
+        setsockopt(client->c->fd, SOL_SOCKET, SO_LINGER, &at_once, sizeof(at_once)) == -1)
+        ngx_log_error(NGX_LOG_ALERT, client->c->log, ngx_socket_errno, "afpa: setsockopt(SO_LINGER) failed");
+}
+
 static void on_closed(void *context)
 {
     ngx_http_afpa_client_t *client = context;
 
     if (starting == client)
         starting = NULL;
+    if (client->conn && afpa_conn_stalled(client->conn))
+        reset_if_wanted(client);
     ngx_http_close_connection(client->c);
 }
 
@@ -213,6 +238,7 @@ static void give(ngx_http_afpa_client_t *client, ngx_msec_t first_ms)
                                .accepted_ms = client->c->start_time,
                                .first_ms = ngx_http_afpa_u32(first_ms),
                                .head_ms = ngx_http_afpa_u32(cscf->client_header_timeout),
+                               .head_in_first = client->hc == NULL,
                                .linger_ms = LINGER_MS,
                                .requests = (uint32_t)client->c->requests,
                                .bytes = (const char *)client->stash_pos,

@@ -43,6 +43,7 @@ static void on_closed(void *context)
 
     ck_assert_msg(r->conn.closed, "forgotten before it was closed");
     r->closes++;
+    r->stalled = r->c && afpa_conn_stalled(r->c);
     r->c = NULL;
 }
 

@@ -34,6 +34,7 @@ typedef struct rig {
     afpa_counter_t why;
     unsigned handovers, closes, unfinished;
     bool timed_out; /* the head that was unfinished */
+    bool stalled;   /* the connection that was closed */
     struct {
         char target[64];
         unsigned status;

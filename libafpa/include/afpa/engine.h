@@ -73,6 +73,7 @@ typedef struct afpa_conn_setup {
     uint64_t accepted_ms;        /* when it was, by afpa_engine_now() */
     uint32_t first_ms;           /* until the first byte of the next request */
     uint32_t head_ms;            /* from there until the last byte of its head */
+    bool head_in_first;          /* first_ms is for all of the next request's head; head_ms for those after it */
     uint32_t linger_ms;          /* what the peer still sends after the last reply is read and thrown away for so long */
     uint32_t requests;           /* answered on this connection before */
     const char *bytes;           /* read already, and not answered; copied */
@@ -91,6 +92,9 @@ void afpa_conn_abort(afpa_conn_t *conn);
 
 /* The next reply is its last; until then it waits as ever.  For a connection without any request yet, when the host is to stop. */
 void afpa_conn_finish(afpa_conn_t *conn);
+
+/* Whether it ended because the peer took nothing for as long as the limits allow.  May be asked in closed(). */
+bool afpa_conn_stalled(const afpa_conn_t *conn);
 
 /* Whether it waits for the first byte of a request: it can be closed and nobody loses anything. */
 bool afpa_conn_idle(const afpa_conn_t *conn);

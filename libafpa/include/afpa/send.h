@@ -69,6 +69,7 @@ struct afpa_send {
     afpa_job_t job;
     uint32_t fill_index;
     unsigned rounds;        /* fills in a row for the same chunk */
+    uint64_t waits_since;   /* when it last began to wait for the peer, as afpa_engine_now(); 0: it never did */
     afpa_status_t fill_status;
     afpa_extent_t overflow; /* a chunk in memory of its own, when nothing could be evicted */
     size_t early;           /* completed, not settled yet */
