@@ -55,7 +55,7 @@ def descriptors(server):
 
 
 def stalled(server, zone, raw, more=0):
-    """Asks, reads no more than `more` bytes a second later, and waits for the server to give up: the connection, and how long the
+    """Asks, reads no more than `more` bytes a moment later, and waits for the server to give up: the connection, and how long the
     server waited."""
     idle, before = descriptors(server), zone.count("fast_hits")
     wire = Wire(server.port, rcvbuf=4096)
@@ -63,7 +63,7 @@ def stalled(server, zone, raw, more=0):
     assert zone.grows("fast_hits", before)
     begin = time.monotonic()
     if more:
-        time.sleep(1)
+        time.sleep(0.4)
         while more > 0:
             more -= len(wire.sock.recv(min(more, 1 << 16)))
         begin = time.monotonic()
