@@ -16,8 +16,31 @@ KIND = "instructions"
 FEW, MANY = 0.7, 3.0  # seconds; callgrind makes a server some fifty times slower
 CACHE_MB = 64
 SERVERS = ("serve", "nginx-afpa-fast", "nginx-afpa", "nginx", "nginx-ofc", "httpd-afpa-fast", "httpd-afpa", "httpd")
+LONG_SERVERS = ("serve", "nginx-afpa-fast", "httpd-afpa-fast")  # with a browser's head
 TOP = 12
 START_SECONDS = 60  # until the first reply
+
+
+# What a browser sends beside Host, in its order; the cookie is as long as it takes.
+BROWSER = {
+    "Connection": "keep-alive", "Cache-Control": "max-age=0", "sec-ch-ua": '"Not/A)Brand";v="99", "Chromium";v="140"', "sec-ch-ua-mobile": "?0",
+    "sec-ch-ua-platform": '"Linux"', "Upgrade-Insecure-Requests": "1",
+    "User-Agent": "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/140.0.0.0 Safari/537.36",
+    "Accept": "text/html,application/xhtml+xml,application/xml;q=0.9,image/avif,image/webp,*/*;q=0.8", "Sec-Fetch-Site": "same-origin",
+    "Sec-Fetch-Mode": "navigate", "Sec-Fetch-User": "?1", "Sec-Fetch-Dest": "document", "Accept-Encoding": "gzip, deflate, br",
+    "Accept-Language": "en-US,en;q=0.9,de;q=0.8",
+}
+
+
+def padded(server, work):
+    """(target, headers) of a request whose head is as long as it is to be."""
+    headers = dict(BROWSER) if work.head > 100 else {}
+    lines = [f"GET {work.target} HTTP/1.1", f"Host: 127.0.0.1:{server.port}", *(f"{name}: {value}" for name, value in headers.items()), ""]
+    missing = work.head - sum(len(line) + 2 for line in lines)
+    if headers:
+        headers["Cookie"] = "session=" + "x" * (missing - len("Cookie: session=\r\n"))
+        return work.target, headers
+    return f"{work.target}?{'x' * (missing - 1)}", headers
 
 
 def counted(kind, site, work, seconds, cpus):
@@ -28,8 +51,9 @@ def counted(kind, site, work, seconds, cpus):
         out = server.write("callgrind.out", "")
         out.chmod(0o666)  # written as the user that the server has become
         server.start()
-        fetch(server.port, get(work.target), START_SECONDS)
-        replies = Load(server.url(work.target), server.dir, work.connections, target=work.target, cpus=cpus).run(seconds)["replies"]
+        target, headers = padded(server, work)
+        fetch(server.port, get(target), START_SECONDS)
+        replies = Load(server.url(target), server.dir, work.connections, headers, target, cpus=cpus).run(seconds)["replies"]
         if not replies:
             raise LoadFailed("no reply at all")
         server.stop()
@@ -66,7 +90,7 @@ def measure_work(session, kinds, work, data):
     site = Site(session.files.root, CACHE_MB, files=session.files.one(work), cpus=cpus[0])
     for kind in kinds:
         reason = "counted are the engine, the modules, and the servers that they are in" if kind.name not in SERVERS else \
-            kind.absent() or data["servers"].get(kind.name, {}).get("absent")
+            "counted with the shorter head" if work.head > 100 and kind.name not in LONG_SERVERS else kind.absent() or data["servers"].get(kind.name, {}).get("absent")
         if not reason:
             try:
                 few, many = (counted(kind, site, work, seconds, cpus[1]) for seconds in (FEW, MANY))

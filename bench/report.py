@@ -195,12 +195,13 @@ class Page:
 
     def instructions(self):
         for work in self.works("instructions"):
-            self.section("Instructions in user space", "instructions")
+            if work == "instructions":
+                self.section("Instructions in user space", "instructions")
             rows = [[self.title(server), self.cell(work, server, lambda cell: f"{cell['instructions']:,}"),
                      ", ".join(f"{name} {share:.0f} %" for share, name in (cell_of(self.data, work, server) or {"functions": []})["functions"]
                                if not name.startswith("0x"))]
                     for server in self.servers()]
-            self.add(table(["1 KB, keep-alive, 32 connections", "per reply", "most of them in"], rows))
+            self.add(table([self.data["works"][work]["title"], "per reply", "most of them in"], rows))
 
     def ahead(self):
         """Where another server needs less than ours, and why, which the prose has to say."""

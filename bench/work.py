@@ -33,6 +33,7 @@ class Work:
     condition: bool = False  # asks with If-None-Match
     mix: bool = False
     rate: int = 0            # requests a second
+    head: int = 0            # bytes of a request's head: padded to that
 
     @property
     def target(self):
@@ -54,7 +55,8 @@ WORKS = {work.name: work for work in [
     Work("tls-64k", "64 KB over TLS", tls=True, size=64 * KB),
     Work("rate", "1 KB, 5,000 requests a second on 32 connections", kind="rate", rate=5000),
     Work("rate-check", "bench/rate beside h2load, 1 connection, 100 requests a second", kind="rate-check"),
-    Work("instructions", "instructions in user space, 1 KB", kind="instructions"),
+    Work("instructions", "1 KB, 32 connections, a head of 60 bytes", kind="instructions", head=60),
+    Work("instructions-800", "1 KB, 32 connections, a browser's head of 800 bytes", kind="instructions", head=800),
     Work("cold-start", "start with nothing in memory", kind="cold-start", mix=True, size=MIX_MEAN),
     Work("slow-disk", "hot files beside a scan of files on a slow disk", kind="slow-disk", size=16 * KB, rate=2000, connections=200),
 ]}
