@@ -252,3 +252,23 @@ def test_dialup():
             assert heard_at_once(pair.ours.port, get("/dial/a.html")) == heard_at_once(pair.stock.port, get("/dial/a.html")) < 5000
         assert pair.zone.hits() == before
         assert heard_at_once(pair.ours.port, get("/plain.html")) > 20000
+
+
+LOGS = {"log_debug": ("LogLevel info\n<Location /d>\nLogMessage seen\n</Location>\n", True),
+        "ident": ("<Location /d>\nIdentityCheck On\n</Location>\n", True),
+        "ident-off": ("IdentityCheck Off\n", False)}
+
+
+@pytest.mark.parametrize("name", LOGS)
+def test_other_logs(name):
+    """Lines that modules write of each request, and what one of them would add to ours."""
+    conf, left = LOGS[name]
+    with pair_with(conf, modules(name.partition("-")[0])) as pair:
+        for place in ("d/a.html", "a.html"):
+            pair.put(place, payload(place, 1000))
+        assert pair.admit("/a.html")
+        if left:
+            assert never(pair, "/d/a.html")
+            assert pair.ours.log().count("seen") == pair.stock.log().count("seen") == (5 if name == "log_debug" else 0)
+        else:
+            assert pair.admit("/d/a.html")
