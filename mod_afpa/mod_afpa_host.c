@@ -335,17 +335,25 @@ static afpa_mod_after_t go_on(conn_rec *c, afpa_mod_after_t before)
     return after;
 }
 
-/* After each reply httpd looks whether more has come, and passes over blank lines; a reply of the engine makes no difference. */
+/* Whether the bytes that the engine had read may begin with an empty line. */
+static int may_be_blank(const afpa_mod_client_t *client)
+{
+    return !client->bytes || client->length == 0 || *client->bytes == '\r' || *client->bytes == '\n';
+}
+
+/* After each reply httpd looks whether more has come, and passes over blank lines; a reply of the engine makes no difference.  The
+ * look would count as a byte more of the next request (%I), so it is not taken where there can be none. */
 static afpa_mod_after_t next_request(afpa_mod_client_t *client)
 {
     conn_rec *c = client->c;
     afpa_mod_conn_t *conn = afpa_mod_conn(c);
     apr_status_t rv = APR_SUCCESS;
 
-    if (client->requests > 0) {
+    if (client->requests > 0)
+        c->keepalive = AP_CONN_KEEPALIVE;
+    if (client->requests > 0 && may_be_blank(client)) {
         if (!conn->blank)
             conn->blank = apr_brigade_create(c->pool, c->bucket_alloc);
-        c->keepalive = AP_CONN_KEEPALIVE;
         rv = ap_check_pipeline(c, conn->blank, DEFAULT_LIMIT_BLANK_LINES);
         apr_brigade_cleanup(conn->blank);
     }

@@ -22,7 +22,8 @@ LOCK = "RewriteRule ^(.*)\\.html$ $1.lock\nRewriteCond %{REQUEST_FILENAME} -f\nR
 
 
 def modules(*names):
-    return "".join(f"LoadModule {name}_module @LIBEXEC@/mod_{name}.so\n" for name in names)
+    """What loads them, unless httpd has them built in."""
+    return "".join(f"<IfModule !{name}_module>\nLoadModule {name}_module @LIBEXEC@/mod_{name}.so\n</IfModule>\n" for name in names)
 
 
 def pair_with(conf="", outer="", fast=FAST, **more):
@@ -272,3 +273,21 @@ def test_other_logs(name):
             assert pair.ours.log().count("seen") == pair.stock.log().count("seen") == (5 if name == "log_debug" else 0)
         else:
             assert pair.admit("/d/a.html")
+
+
+def test_bytes_that_came():
+    """mod_logio counts what a request had, and what httpd looked at before; behind a hit that is no more."""
+    with pair_with('CustomLog @DIR@/access.log "%r %I"\n', modules("logio")) as pair:
+        pair.put("a.html", payload("a", 1000))
+        assert pair.admit("/a.html")
+        said = []
+        for server in (pair.ours, pair.stock):
+            log = server.dir / "access.log"
+            log.write_text("")
+            with Wire(server.port) as wire:
+                for raw in (get("/a.html"), get("/nope"), get("/a.html"), get("/nope", "X-More: x"), get("/a.html", "Range: bytes=0-9")):
+                    wire.request(raw)
+                    time.sleep(0.02)
+            eventually(lambda: "/nope" in log.read_text(), 2)
+            said.append([line for line in log.read_text().splitlines() if "/nope" in line])
+        assert said[0] == said[1] and len(said[0]) == 2
