@@ -13,7 +13,7 @@
  * In chunks of 512 KB and 1 MB the units are 8 and 16 KB, so a run for 32 KB and more may be a quarter or a half larger; from C/8
  * on it is an eighth again.  Of a chunk with slots the end is left over where one more does not fit: up to 9 %.
  * All of it is under the space lock, and all of it can be derived again from the pin entries and keys that use it; but for the size
- * of a chunk's slots, which is set before the first of them is taken and stays.
+ * of a chunk's slots, which is set before the first of them is taken and stays, and for the holes below.
  *
  * Pages that were sent by reference may sit in a socket long after the last pin.  They are given to it: the range is punched out
  * of the file and reserved anew.  If tmpfs has no room at that moment the units stay out of use as holes, and are tried again
@@ -445,15 +445,16 @@ void afpa__chunk_reset(afpa__segment_t *s)
     space->holed = 0;
     for (uint32_t i = 0; i < s->layout.chunks; i++) {
         afpa__chunk_shared_t *c = &s->chunks[i];
-        uint64_t holes = c->holes;
-        uint8_t class_id = c->class_id;
 
-        memset(c, 0, sizeof(*c));
-        c->class_id = class_id; /* what lies in its slots may be smaller */
-        if (holes) {            /* still without pages */
+        /* class_id and holes are nowhere else, so they are not touched: who does this may die of it, too. */
+        c->next = c->previous = 0;
+        c->kind = AFPA__CHUNK_FREE;
+        c->used = 0;
+        memset(c->bitmap, 0, sizeof(c->bitmap));
+        if (c->holes) { /* still without pages */
             c->kind = AFPA__CHUNK_RUNS;
-            c->holes = c->bitmap[0] = holes;
-            c->used = (uint16_t)__builtin_popcountll(holes);
+            c->bitmap[0] = c->holes;
+            c->used = (uint16_t)__builtin_popcountll(c->holes);
             space->holed++;
         }
     }
@@ -486,26 +487,45 @@ static bool claim_slot(afpa__segment_t *s, afpa__chunk_shared_t *c, const shape_
     return true;
 }
 
+/* A run whose pages could not be renewed, and whose entry did not come to let go of it: it is the entry's again, which is freed as
+ * soon as somebody looks, and the pages are asked for anew. */
+static bool claim_holes(afpa__segment_t *s, afpa__chunk_shared_t *c, uint64_t mask)
+{
+    if ((c->holes & mask) != mask)
+        return false;
+    c->holes &= ~mask;
+    s->space->holed -= c->holes == 0;
+    return true;
+}
+
+static bool claim_run(afpa__segment_t *s, afpa__chunk_shared_t *c, const shape_t *shape, uint32_t offset)
+{
+    uint32_t unit = offset / unit_of(s);
+    uint64_t mask;
+
+    if (c->used == 0)
+        c->kind = AFPA__CHUNK_RUNS;
+    if (c->kind != AFPA__CHUNK_RUNS || offset % (unit_of(s) * shape->align) || unit + shape->units > AFPA_UNITS)
+        return false;
+    mask = run_mask(unit, shape->units);
+    if (!(c->bitmap[0] & mask))
+        c->used = (uint16_t)(c->used + shape->units);
+    else if (!claim_holes(s, c, mask))
+        return false;
+    c->bitmap[0] |= mask;
+    s->space->bytes_used += shape->units * unit_of(s);
+    return true;
+}
+
 bool afpa__chunk_claim(afpa__segment_t *s, uint32_t chunk, uint32_t offset, uint32_t length)
 {
     afpa__chunk_shared_t *c = &s->chunks[chunk];
     shape_t shape;
-    uint32_t unit = offset / unit_of(s);
 
     if (length == 0 || !afpa__data_at(s, chunk, offset, length))
         return false;
     shape = shape_of(s, length);
-    if (shape.slot)
-        return claim_slot(s, c, &shape, offset);
-    if (c->used == 0)
-        c->kind = AFPA__CHUNK_RUNS;
-    if (c->kind != AFPA__CHUNK_RUNS || offset % (unit_of(s) * shape.align) || unit + shape.units > AFPA_UNITS ||
-        (c->bitmap[0] & run_mask(unit, shape.units)))
-        return false;
-    c->bitmap[0] |= run_mask(unit, shape.units);
-    c->used = (uint16_t)(c->used + shape.units);
-    s->space->bytes_used += shape.units * unit_of(s);
-    return true;
+    return shape.slot ? claim_slot(s, c, &shape, offset) : claim_run(s, c, &shape, offset);
 }
 
 void afpa__chunk_relist(afpa__segment_t *s)

@@ -111,6 +111,7 @@ static bool groups_take(afpa__segment_t *s, uint32_t object, uint32_t entries, a
         for (uint32_t i = 0; i < AFPA_GROUP; i++)
             s->entries[s->layout.objects + group * AFPA_GROUP + i].object = object;
         *link = group;
+        afpa__store_order();
         link = &s->groups[group];
         o->entries = entries - index < AFPA_GROUP ? entries : index + AFPA_GROUP;
     }
@@ -179,7 +180,8 @@ uint32_t afpa__object_make(afpa__segment_t *s, uint32_t slot, uint64_t hash, con
     }
     o->key_chunk = chunk;
     o->key_offset = offset;
-    o->key_length = (uint32_t)length;
+    afpa__store_order();
+    o->key_length = (uint32_t)length; /* from here on it has that room: a rebuild claims it */
     afpa__space_release(s);
     memcpy(afpa__data_at(s, chunk, offset, (uint32_t)length), key, length);
     o->kind = AFPA_KIND_FILE;
@@ -208,13 +210,15 @@ void afpa__entry_free(afpa__segment_t *s, uint32_t entry)
         s->space->bytes_cached -= e->length;
         e->chunk = AFPA_NONE;
     }
+    afpa__store_order();
     e->length = 0;
     atomic_store(&e->referenced, 0);
     atomic_store(&e->word, afpa__word(AFPA__EMPTY, 0, afpa__word_generation(word) + 1));
 }
 
 /* Frees the pin array, the key and the record; nobody holds any of it.  The record lets go of the groups before they are on the
- * free list, so that a rebuild never follows a chain that is being taken apart. */
+ * free list, and its count of entries goes before its first group, so that a rebuild never follows a chain that is being taken
+ * apart. */
 static void object_clear(afpa__segment_t *s, uint32_t object)
 {
     afpa__object_shared_t *o = &s->objects[object];
@@ -228,6 +232,7 @@ static void object_clear(afpa__segment_t *s, uint32_t object)
         afpa__chunk_free(s, o->key_chunk, o->key_offset, o->key_length, false);
     o->key_length = 0;
     o->entries = 1;
+    afpa__store_order();
     o->group = AFPA_NONE;
     for (; groups > 0; groups--) {
         uint32_t next = s->groups[group];

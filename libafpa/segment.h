@@ -202,6 +202,13 @@ afpa_status_t afpa__segment_examine(int fd, const char *path, afpa__layout_t *la
 /* The segment is damaged beyond what a shard or the allocator can mend: everyone bypasses it, the next server start replaces it. */
 void afpa__segment_break(afpa__segment_t *segment, const char *why);
 
+/* What was stored before is in memory before what is stored after, for who looks when this process has died in between.  That is the
+ * compiler's order: what a process has stored its death does not take back. */
+static inline void afpa__store_order(void)
+{
+    atomic_signal_fence(memory_order_seq_cst);
+}
+
 static inline afpa__object_shared_t *afpa__object_at(const afpa__segment_t *s, uint32_t object)
 {
     return object < s->layout.objects ? &s->objects[object] : NULL;

@@ -44,6 +44,7 @@ suites = \
 	tests/check_send \
 	tests/check_send_abort \
 	tests/check_space \
+	tests/check_space_kill \
 	tests/check_stats \
 	tests/check_status \
 	tests/check_transport_epoll \
@@ -110,6 +111,7 @@ tests_check_segment_SOURCES = tests/check_segment.c $(fixture)
 tests_check_send_SOURCES = tests/check_send.c $(fakes)
 tests_check_send_abort_SOURCES = tests/check_send_abort.c $(fakes)
 tests_check_space_SOURCES = tests/check_space.c tests/child.h $(fixture)
+tests_check_space_kill_SOURCES = tests/check_space_kill.c tests/child.h $(fixture)
 tests_check_stats_SOURCES = tests/check_stats.c tests/child.h $(fixture)
 tests_check_status_SOURCES = tests/check_status.c $(fixture)
 tests_check_verify_SOURCES = tests/check_verify.c tests/verify_state.h $(fixture)
