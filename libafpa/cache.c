@@ -479,6 +479,8 @@ afpa_status_t afpa_cache_fill(const afpa_ref_t *ref, uint32_t index, uint32_t co
         next++;
     if (next == end)
         return AFPA_OK;
+    if (afpa__segment_broken(ref->cache->segment))
+        return AFPA_NO_SPACE; /* no chunk is given out any more, but afpa_cache_read() can go on */
     status = reopen(ref, &fd);
     if (status != AFPA_OK)
         return next > index ? AFPA_OK : status;

@@ -107,15 +107,25 @@ static void list_push(afpa__segment_t *s, uint32_t *head, uint32_t chunk)
 {
     s->chunks[chunk].previous = AFPA_NONE;
     s->chunks[chunk].next = *head;
-    if (*head != AFPA_NONE)
+    if (*head < s->layout.chunks)
         s->chunks[*head].previous = chunk;
     *head = chunk;
 }
 
+/* Whether what a list says comes next is a chunk, or nothing. */
+static bool is_link(const afpa__segment_t *s, uint32_t chunk)
+{
+    return chunk == AFPA_NONE || chunk < s->layout.chunks;
+}
+
 static void list_remove(afpa__segment_t *s, uint32_t *head, uint32_t chunk)
 {
-    afpa__chunk_shared_t *c = &s->chunks[chunk];
+    const afpa__chunk_shared_t *c = &s->chunks[chunk];
 
+    if (!is_link(s, c->previous) || !is_link(s, c->next)) {
+        afpa__segment_break(s, "a list of chunks leads out of the table");
+        return;
+    }
     if (c->previous == AFPA_NONE)
         *head = c->next;
     else
@@ -379,6 +389,8 @@ bool afpa__chunk_alloc(afpa__segment_t *s, uint32_t length, uint32_t *chunk, uin
     shape_t shape = shape_of(s, length);
 
     afpa__assert(length > 0 && length <= s->layout.chunk_size);
+    if (afpa__segment_broken(s))
+        return false;
     if (!place(s, &shape, chunk, offset) && !(s->space->holed && holes_mend(s) && place(s, &shape, chunk, offset)))
         return false;
     s->space->bytes_used += afpa__chunk_taken(s, *chunk, length);
@@ -387,7 +399,7 @@ bool afpa__chunk_alloc(afpa__segment_t *s, uint32_t length, uint32_t *chunk, uin
 
 bool afpa__chunk_take(afpa__segment_t *s, uint32_t chunk)
 {
-    if (chunk >= s->layout.chunks || s->chunks[chunk].kind != AFPA__CHUNK_FREE)
+    if (chunk >= s->layout.chunks || s->chunks[chunk].kind != AFPA__CHUNK_FREE || afpa__segment_broken(s))
         return false;
     whole_take(s, chunk);
     s->space->bytes_used += s->layout.chunk_size;
@@ -414,26 +426,53 @@ static void run_free(afpa__segment_t *s, uint32_t chunk, uint32_t offset, const 
     relist(s, chunk);
 }
 
-void afpa__chunk_free(afpa__segment_t *s, uint32_t chunk, uint32_t offset, uint32_t length, bool referenced)
+static uint64_t slot_bit(const afpa__chunk_shared_t *c, uint32_t slot)
 {
-    shape_t shape = shape_of(s, length);
-    afpa__chunk_shared_t *c = &s->chunks[chunk];
-    uint32_t slot, slot_size;
+    return c->bitmap[slot / 64] & UINT64_C(1) << slot % 64;
+}
 
-    afpa__assert(chunk < s->layout.chunks);
-    if (!shape.slot) {
-        run_free(s, chunk, offset, &shape, referenced);
-        return;
-    }
-    afpa__assert(c->kind == AFPA__CHUNK_SLOTS && class_fits(c, shape.class_id));
-    slot_size = class_size(s, c->class_id);
-    slot = offset / slot_size;
-    afpa__assert(c->bitmap[slot / 64] >> slot % 64 & 1);
+static void slot_free(afpa__segment_t *s, uint32_t chunk, uint32_t offset)
+{
+    afpa__chunk_shared_t *c = &s->chunks[chunk];
+    uint32_t slot_size = class_size(s, c->class_id), slot = offset / slot_size;
+
     unlist(s, chunk);
-    c->bitmap[slot / 64] &= ~(UINT64_C(1) << slot % 64);
+    c->bitmap[slot / 64] &= ~slot_bit(c, slot);
     c->used--;
     s->space->bytes_used -= slot_size;
     relist(s, chunk);
+}
+
+bool afpa__chunk_holds(const afpa__segment_t *s, uint32_t chunk, uint32_t offset, uint32_t length)
+{
+    const afpa__chunk_shared_t *c = &s->chunks[chunk];
+    shape_t shape;
+    uint32_t part;
+
+    if (length == 0 || !afpa__data_at(s, chunk, offset, length))
+        return false;
+    shape = shape_of(s, length);
+    if (shape.slot ? c->kind != AFPA__CHUNK_SLOTS || !class_fits(c, shape.class_id) : c->kind != AFPA__CHUNK_RUNS)
+        return false;
+    part = shape.slot ? class_size(s, c->class_id) : unit_of(s);
+    if (offset % part)
+        return false;
+    if (shape.slot)
+        return offset / part < slots_in(s, c->class_id) && slot_bit(c, offset / part);
+    return offset / part + shape.units <= AFPA_UNITS && !(run_mask(offset / part, shape.units) & ~c->bitmap[0]);
+}
+
+void afpa__chunk_free(afpa__segment_t *s, uint32_t chunk, uint32_t offset, uint32_t length, bool referenced)
+{
+    shape_t shape = shape_of(s, length);
+
+    if (afpa__segment_broken(s))
+        return;
+    afpa__assert(afpa__chunk_holds(s, chunk, offset, length));
+    if (shape.slot)
+        slot_free(s, chunk, offset);
+    else
+        run_free(s, chunk, offset, &shape, referenced);
 }
 
 /* ---- rebuilding ---- */

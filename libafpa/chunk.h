@@ -20,6 +20,9 @@ bool afpa__chunk_take(afpa__segment_t *segment, uint32_t chunk);
  * old ones, the data section gets new ones. */
 void afpa__chunk_free(afpa__segment_t *segment, uint32_t chunk, uint32_t offset, uint32_t length, bool referenced);
 
+/* Whether that is room which was given for `length` bytes. */
+bool afpa__chunk_holds(const afpa__segment_t *segment, uint32_t chunk, uint32_t offset, uint32_t length);
+
 /* Whether room for `length` bytes is made of pages that nothing else lies in. */
 bool afpa__chunk_exclusive(uint32_t length);
 

@@ -145,7 +145,7 @@ bool afpa__evict_one(afpa__segment_t *s, afpa__evict_t what)
         bool from_small = small->count && (small->bytes > small_bytes || in_vain >= main_queue->count * 4);
         uint32_t victim = from_small ? small->tail : main_queue->tail;
 
-        if (victim == AFPA_NONE)
+        if (victim >= s->layout.objects || afpa__segment_broken(s))
             return false;
         if (consider(s, victim, what))
             return true;

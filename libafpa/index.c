@@ -196,11 +196,13 @@ void afpa__index_remove(afpa__segment_t *s, uint32_t object)
     afpa__object_shared_t *o = &s->objects[object];
     afpa__bucket_shared_t *b = bucket_of(s, atomic_load(&o->hash));
     _Atomic uint32_t *link = &b->head;
+    uint32_t at = atomic_load(link);
 
-    while (*link < s->layout.objects && *link != object)
-        link = &s->objects[*link].hash_next;
-    if (*link != object)
-        return;
+    for (uint32_t steps = 0; at != object; steps++, at = atomic_load(link)) {
+        if (at >= s->layout.objects || steps >= s->layout.objects)
+            return;
+        link = &s->objects[at].hash_next;
+    }
     write_begin(b);
     atomic_store(link, atomic_load(&o->hash_next));
     write_end(b);

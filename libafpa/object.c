@@ -194,53 +194,90 @@ uint32_t afpa__object_make(afpa__segment_t *s, uint32_t slot, uint64_t hash, con
 
 /* ---- freeing ---- */
 
+/* Where the room of an entry is not what the allocator gives, the entry is of no use, nor is what it says of others. */
+static void room_free(afpa__segment_t *s, const afpa__entry_shared_t *e)
+{
+    afpa__object_shared_t *o = afpa__object_at(s, e->object);
+
+    if (!o || o->queue >= AFPA__QUEUES || !afpa__chunk_holds(s, e->chunk, e->offset, e->length)) {
+        afpa__segment_break(s, "an entry has room that was not given to it");
+        return;
+    }
+    afpa__chunk_free(s, e->chunk, e->offset, e->length, atomic_load(&e->referenced));
+    if (o->queue != AFPA__QUEUE_NONE)
+        s->space->queue[o->queue].bytes -= e->length;
+    o->bytes -= e->length;
+    s->space->bytes_cached -= e->length;
+}
+
 void afpa__entry_free(afpa__segment_t *s, uint32_t entry)
 {
     afpa__entry_shared_t *e = &s->entries[entry];
-    afpa__object_shared_t *o = &s->objects[e->object];
     uint64_t word = atomic_load(&e->word);
 
-    if (e->chunk != AFPA_NONE) {
-        afpa__queue_shared_t *q = &s->space->queue[o->queue];
-
-        afpa__chunk_free(s, e->chunk, e->offset, e->length, atomic_load(&e->referenced));
-        if (o->queue != AFPA__QUEUE_NONE)
-            q->bytes -= e->length;
-        o->bytes -= e->length;
-        s->space->bytes_cached -= e->length;
-        e->chunk = AFPA_NONE;
-    }
+    if (e->chunk != AFPA_NONE && !afpa__segment_broken(s))
+        room_free(s, e);
+    e->chunk = AFPA_NONE;
     afpa__store_order();
     e->length = 0;
     atomic_store(&e->referenced, 0);
     atomic_store(&e->word, afpa__word(AFPA__EMPTY, 0, afpa__word_generation(word) + 1));
 }
 
-/* Frees the pin array, the key and the record; nobody holds any of it.  The record lets go of the groups before they are on the
- * free list, and its count of entries goes before its first group, so that a rebuild never follows a chain that is being taken
- * apart. */
-static void object_clear(afpa__segment_t *s, uint32_t object)
+static bool key_free(afpa__segment_t *s, const afpa__object_shared_t *o)
+{
+    if (!o->key_length)
+        return true;
+    if (!afpa__chunk_holds(s, o->key_chunk, o->key_offset, o->key_length))
+        return false;
+    afpa__chunk_free(s, o->key_chunk, o->key_offset, o->key_length, false);
+    return true;
+}
+
+static bool groups_free(afpa__segment_t *s, uint32_t group, uint32_t entries)
+{
+    for (uint32_t index = 1; index < entries; index += AFPA_GROUP) {
+        uint32_t next;
+
+        if (group >= s->layout.groups)
+            return false;
+        next = s->groups[group];
+        afpa__space_group_free(s, group);
+        group = next;
+    }
+    return true;
+}
+
+/* Frees the pin array and the key; nobody holds any of it.  The record lets go of the groups before they are on the free list, and
+ * its count of entries goes before its first group, so that a rebuild never follows a chain that is being taken apart. */
+static bool content_free(afpa__segment_t *s, uint32_t object)
 {
     afpa__object_shared_t *o = &s->objects[object];
+    uint32_t group = o->group, entries = o->entries;
     afpa__cursor_t at;
-    uint32_t group = o->group, groups = (o->entries + AFPA_GROUP - 2) / AFPA_GROUP;
 
+    if (entries == 0 || entries > s->layout.groups * AFPA_GROUP + 1)
+        return false;
     for (afpa__cursor_start(&at, s, object, 0); at.entry != AFPA_NONE; afpa__cursor_next(&at))
         if (afpa__word_state(atomic_load(&s->entries[at.entry].word)) != AFPA__EMPTY)
             afpa__entry_free(s, at.entry);
-    if (o->key_length)
-        afpa__chunk_free(s, o->key_chunk, o->key_offset, o->key_length, false);
+    if (!key_free(s, o))
+        return false;
     o->key_length = 0;
     o->entries = 1;
     afpa__store_order();
     o->group = AFPA_NONE;
-    for (; groups > 0; groups--) {
-        uint32_t next = s->groups[group];
+    return groups_free(s, group, entries);
+}
 
-        afpa__space_group_free(s, group);
-        group = next;
-    }
-    atomic_store(&o->phase, AFPA__PHASE_FREE);
+/* Frees all of the record.  In a broken segment it stays as it is, for good: what it says of its room may be another's. */
+static void object_clear(afpa__segment_t *s, uint32_t object)
+{
+    if (!afpa__segment_broken(s) && !content_free(s, object))
+        afpa__segment_break(s, "an object has room that was not given to it");
+    if (afpa__segment_broken(s))
+        return;
+    atomic_store(&s->objects[object].phase, AFPA__PHASE_FREE);
     afpa__space_object_free(s, object);
 }
 
@@ -260,7 +297,7 @@ bool afpa__object_free(afpa__segment_t *s, uint32_t object)
     if (afpa__pin_count(s, object) != 0)
         return false;
     object_clear(s, object);
-    return true;
+    return atomic_load(&o->phase) == AFPA__PHASE_FREE;
 }
 
 void afpa__object_publish(afpa__segment_t *s, uint32_t object)

@@ -202,6 +202,12 @@ afpa_status_t afpa__segment_examine(int fd, const char *path, afpa__layout_t *la
 /* The segment is damaged beyond what a shard or the allocator can mend: everyone bypasses it, the next server start replaces it. */
 void afpa__segment_break(afpa__segment_t *segment, const char *why);
 
+/* Whether it is.  Nothing of it is given out or taken back any more then: see space.c. */
+static inline bool afpa__segment_broken(const afpa__segment_t *s)
+{
+    return atomic_load_explicit(&s->header->broken, memory_order_relaxed) != 0;
+}
+
 /* What was stored before is in memory before what is stored after, for who looks when this process has died in between.  That is the
  * compiler's order: what a process has stored its death does not take back. */
 static inline void afpa__store_order(void)

@@ -6,6 +6,10 @@
  * entries say.  So a process may die anywhere under the lock.  The next to take it rebuilds everything from there.
  * To make that sound, who frees clears the bitmap first and the entry last, who allocates sets the bitmap first and the entry
  * last; a half-done step then shows as an entry that still, or does not yet, own its room.
+ *
+ * Where objects and entries contradict each other, the segment is broken, for good.  Who was sent something goes on reading it, so
+ * no byte of it may change: in a broken segment nothing is given out, and nothing taken back.  Each call here and in chunk.c looks
+ * for itself, since the segment may break in any of them.
  */
 #include "config.h"
 
@@ -48,7 +52,7 @@ uint32_t afpa__space_object(afpa__segment_t *s)
 {
     uint32_t object = s->space->free_object;
 
-    if (object == AFPA_NONE)
+    if (object >= s->layout.objects || afpa__segment_broken(s))
         return AFPA_NONE;
     s->space->free_object = s->objects[object].next;
     s->space->free_objects--;
@@ -57,6 +61,8 @@ uint32_t afpa__space_object(afpa__segment_t *s)
 
 void afpa__space_object_free(afpa__segment_t *s, uint32_t object)
 {
+    if (afpa__segment_broken(s))
+        return;
     s->objects[object].next = s->space->free_object;
     s->space->free_object = object;
     s->space->free_objects++;
@@ -66,7 +72,7 @@ uint32_t afpa__space_group(afpa__segment_t *s)
 {
     uint32_t group = s->space->free_group;
 
-    if (group == AFPA_NONE)
+    if (group >= s->layout.groups || afpa__segment_broken(s))
         return AFPA_NONE;
     s->space->free_group = s->groups[group];
     s->space->free_groups--;
@@ -75,6 +81,8 @@ uint32_t afpa__space_group(afpa__segment_t *s)
 
 void afpa__space_group_free(afpa__segment_t *s, uint32_t group)
 {
+    if (afpa__segment_broken(s))
+        return;
     s->groups[group] = s->space->free_group;
     s->space->free_group = group;
     s->space->free_groups++;
@@ -92,10 +100,12 @@ void afpa__queue_push(afpa__segment_t *s, uint32_t object, afpa__queue_id_t id)
     afpa__queue_shared_t *q = &s->space->queue[id];
     afpa__object_shared_t *o = &s->objects[object];
 
+    if (afpa__segment_broken(s))
+        return;
     o->queue = (uint8_t)id;
     o->next = q->head;
     o->previous = AFPA_NONE;
-    if (q->head != AFPA_NONE)
+    if (q->head < s->layout.objects)
         s->objects[q->head].previous = object;
     else
         q->tail = object;
@@ -104,13 +114,24 @@ void afpa__queue_push(afpa__segment_t *s, uint32_t object, afpa__queue_id_t id)
     q->bytes += afpa__queue_weight(o);
 }
 
+/* Whether a link of a queue is an object, or nothing. */
+static bool is_link(const afpa__segment_t *s, uint32_t object)
+{
+    return object == AFPA_NONE || object < s->layout.objects;
+}
+
 void afpa__queue_remove(afpa__segment_t *s, uint32_t object)
 {
     afpa__object_shared_t *o = &s->objects[object];
-    afpa__queue_shared_t *q = &s->space->queue[o->queue];
+    afpa__queue_shared_t *q;
 
-    if (o->queue == AFPA__QUEUE_NONE)
+    if (o->queue == AFPA__QUEUE_NONE || afpa__segment_broken(s))
         return;
+    if (o->queue >= AFPA__QUEUES || !is_link(s, o->previous) || !is_link(s, o->next)) {
+        afpa__segment_break(s, "a queue leads out of the table");
+        return;
+    }
+    q = &s->space->queue[o->queue];
     if (o->previous != AFPA_NONE)
         s->objects[o->previous].next = o->next;
     else
@@ -130,7 +151,7 @@ void afpa__draining_push(afpa__segment_t *s, uint32_t entry)
 {
     afpa__entry_shared_t *e = &s->entries[entry];
 
-    if (e->draining)
+    if (e->draining || afpa__segment_broken(s))
         return;
     e->draining = 1;
     e->next = s->space->draining;
@@ -161,9 +182,13 @@ bool afpa__draining_poll(afpa__segment_t *s)
     uint32_t *link = &s->space->draining;
     bool freed = false;
 
-    while (*link != AFPA_NONE) {
-        afpa__entry_shared_t *e = &s->entries[*link];
+    for (uint32_t steps = 0; *link != AFPA_NONE && !afpa__segment_broken(s); steps++) {
+        afpa__entry_shared_t *e = afpa__entry_at(s, *link);
 
+        if (!e || steps > s->layout.entries) {
+            afpa__segment_break(s, "the draining list leads out of the table or in a circle");
+            break;
+        }
         if (still_draining(s, *link, &freed)) {
             link = &e->next;
         } else {
@@ -181,6 +206,8 @@ static bool claim_entry(afpa__segment_t *s, uint32_t object, uint32_t entry)
     afpa__entry_shared_t *e = &s->entries[entry];
     afpa__pin_state_t state = afpa__word_state(atomic_load(&e->word));
 
+    if (e->object != object)
+        return false;
     if (state != AFPA__EMPTY && e->chunk != AFPA_NONE) {
         if (!afpa__chunk_claim(s, e->chunk, e->offset, e->length))
             return false;
@@ -232,13 +259,10 @@ static void space_clear(afpa__segment_t *s)
     afpa__chunk_reset(s);
 }
 
-void afpa__space_rebuild(afpa__segment_t *s)
+/* false: objects and entries contradict each other. */
+static bool derive(afpa__segment_t *s, uint8_t *taken)
 {
-    uint8_t *taken = calloc(s->layout.groups, 1);
-    bool sound = taken != NULL;
-
-    space_clear(s);
-    for (uint32_t object = s->layout.objects; object-- > 0 && sound;) {
+    for (uint32_t object = s->layout.objects; object-- > 0;) {
         afpa__object_shared_t *o = &s->objects[object];
         uint8_t phase = atomic_load(&o->phase), queue = o->queue;
 
@@ -247,17 +271,37 @@ void afpa__space_rebuild(afpa__segment_t *s)
             afpa__space_object_free(s, object);
             continue;
         }
-        sound = claim_object(s, object, taken);
+        if (phase > AFPA__PHASE_RETIRED || !claim_object(s, object, taken))
+            return false;
         if (phase == AFPA__PHASE_LIVE)
             afpa__queue_push(s, object, queue == AFPA__QUEUE_MAIN ? AFPA__QUEUE_MAIN : AFPA__QUEUE_SMALL);
         else if (phase == AFPA__PHASE_RETIRED)
             afpa__draining_push(s, object);
     }
-    for (uint32_t group = s->layout.groups; group-- > 0 && sound;)
+    for (uint32_t group = s->layout.groups; group-- > 0;)
         if (!taken[group])
             afpa__space_group_free(s, group);
     afpa__chunk_relist(s);
+    return true;
+}
+
+/* What is free cannot be told from what is in use: nothing is on a list, and nothing comes on one. */
+static void give_up(afpa__segment_t *s, const char *why)
+{
+    afpa__segment_break(s, why);
+    space_clear(s);
+    for (uint32_t object = 0; object < s->layout.objects; object++)
+        s->objects[object].queue = AFPA__QUEUE_NONE;
+}
+
+void afpa__space_rebuild(afpa__segment_t *s)
+{
+    uint8_t *taken = calloc(s->layout.groups, 1);
+
+    space_clear(s);
+    if (!taken)
+        give_up(s, "there is no memory to rebuild its free lists");
+    else if (afpa__segment_broken(s) || !derive(s, taken))
+        give_up(s, "objects and entries contradict each other");
     free(taken);
-    if (!sound)
-        afpa__segment_break(s, "objects and entries contradict each other");
 }

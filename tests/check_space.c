@@ -10,6 +10,8 @@
 #include "cache.h"
 #include "check_main.h"
 #include "child.h"
+#include "chunk.h"
+#include "evict.h"
 #include "fixture.h"
 #include "index.h"
 #include "space.h"
@@ -353,7 +355,43 @@ static void key_outside(scene_t *n)
     n->f.segment->objects[n->held.object].key_chunk = n->f.segment->layout.chunks;
 }
 
-static void (*const contradictions[])(scene_t *) = {same_room, same_group, group_outside, key_outside};
+static void entry_of_another(scene_t *n)
+{
+    n->f.segment->entries[n->held.object].object = n->draining.object;
+}
+
+static void no_phase(scene_t *n)
+{
+    atomic_store(&n->f.segment->objects[n->held.object].phase, 4);
+}
+
+static void (*const contradictions[])(scene_t *) = {same_room, same_group, group_outside, key_outside, entry_of_another, no_phase};
+
+/* Nothing is on a list, nothing is given out, nothing that is given back is given out again. */
+static void nothing_moves(afpa__segment_t *s)
+{
+    const afpa__space_shared_t *p = s->space;
+    uint32_t chunk, offset;
+
+    ck_assert(p->free_object == AFPA_NONE && p->free_group == AFPA_NONE && p->free_chunk == AFPA_NONE && p->draining == AFPA_NONE);
+    for (uint32_t i = 0; i < AFPA_CLASSES; i++)
+        ck_assert_uint_eq(p->slots[i], AFPA_NONE);
+    for (uint32_t i = 0; i <= AFPA_UNITS; i++)
+        ck_assert_uint_eq(p->runs[i], AFPA_NONE);
+    for (int i = 0; i < AFPA__QUEUES; i++)
+        ck_assert(p->queue[i].head == AFPA_NONE && p->queue[i].tail == AFPA_NONE && p->queue[i].count == 0);
+    afpa__space_object_free(s, 0);
+    afpa__space_group_free(s, 0);
+    afpa__chunk_free(s, 0, 0, FIXTURE_CHUNK, true);
+    afpa__draining_push(s, 0);
+    afpa__queue_push(s, 0, AFPA__QUEUE_MAIN);
+    afpa__queue_remove(s, 0);
+    ck_assert(!afpa__draining_poll(s) && !afpa__evict_one(s, AFPA__EVICT_CHUNKS));
+    ck_assert(afpa__space_object(s) == AFPA_NONE && afpa__space_group(s) == AFPA_NONE);
+    ck_assert(!afpa__chunk_alloc(s, 100, &chunk, &offset) && !afpa__chunk_alloc(s, FIXTURE_CHUNK, &chunk, &offset));
+    for (chunk = 0; chunk < s->layout.chunks; chunk++)
+        ck_assert(!afpa__chunk_take(s, chunk));
+}
 
 START_TEST(contradiction)
 {
@@ -368,13 +406,65 @@ START_TEST(contradiction)
     contradictions[_i](&n);
     afpa__space_rebuild(n.f.segment);
     ck_assert_uint_ne(atomic_load(&n.f.segment->header->broken), 0);
+    nothing_moves(n.f.segment);
     n.f.segment->objects[n.held.object] = objects[0];
     n.f.segment->entries[n.held.object] = entry;
     afpa__space_rebuild(n.f.segment);
+    nothing_moves(n.f.segment); /* once broken, for good */
     afpa__space_release(n.f.segment);
     ck_assert_int_eq(fixture_lookup(&n.f, "file3"), AFPA_DISABLED);
     atomic_store(&n.f.segment->header->broken, 0);
+    afpa__space_take(n.f.segment);
+    afpa__space_rebuild(n.f.segment);
+    afpa__space_release(n.f.segment);
     scene_end(&n);
+}
+END_TEST
+
+static child_result_t die_in_contradiction(void *arg)
+{
+    scene_t *n = arg;
+
+    afpa__space_take(n->f.segment);
+    contradictions[0](n);
+    return CHILD_GOOD;
+}
+
+/* Found by a process in the middle of a reply: it gets no chunk, and what others are being sent stays as it is. */
+START_TEST(found_while_filling)
+{
+    afpa_extent_t pinned[5], read;
+    afpa_counter_t why;
+    const char *path;
+    afpa_ref_t more;
+    scene_t n;
+
+    scene_begin(&n);
+    path = fixture_file(&n.f, "more", 20 * FIXTURE_CHUNK, 1);
+    ck_assert_int_eq(afpa_cache_open(n.f.cache, path, strlen(path), &n.f.policy, &more, &why, NULL), AFPA_OK);
+    for (uint32_t i = 0; i < 5; i++)
+        ck_assert_int_eq(afpa_cache_pin(&n.retired, i, AFPA_PIN_REFERENCE, &pinned[i]), AFPA_OK);
+    ck_assert_int_eq(child_wait(child_start(die_in_contradiction, &n)), 0);
+
+    ck_assert_int_eq(afpa_cache_fill(&more, 1, 19), AFPA_NO_SPACE);
+    ck_assert_uint_ne(atomic_load(&n.f.segment->header->broken), 0);
+    ck_assert_int_eq(afpa_cache_fill(&more, 2, 18), AFPA_NO_SPACE);
+    ck_assert_int_eq(afpa_cache_read(&more, 1, &read), AFPA_OK); /* the reply goes on */
+    ck_assert(fixture_right(&read, "more", 1, FIXTURE_CHUNK));
+    afpa_cache_unpin(&read);
+    afpa_cache_purge(n.f.cache, path, strlen(path));
+    for (uint32_t i = 0; i < 5; i++) {
+        ck_assert(fixture_right(&pinned[i], "retired", 1, i * (uint64_t)FIXTURE_CHUNK));
+        afpa_cache_unpin(&pinned[i]);
+    }
+    ck_assert(fixture_right(&n.extent, "draining", 1, FIXTURE_CHUNK));
+    afpa_cache_unpin(&n.extent);
+    afpa_cache_release(&more);
+    afpa_cache_release(&n.held);
+    afpa_cache_release(&n.retired);
+    afpa_cache_release(&n.draining);
+    afpa_cache_reap(n.f.cache);
+    fixture_drop(&n.f);
 }
 END_TEST
 
@@ -421,6 +511,7 @@ int main(void)
     check_add(suite, "draining", draining);
     check_add(suite, "rebuilt", rebuilt);
     check_add(suite, "holder_died", holder_died);
+    check_add(suite, "found_while_filling", found_while_filling);
     check_add(suite, "lock_order", lock_order);
     tcase_set_timeout(loops, 60);
     tcase_add_loop_test(loops, queue_order, 0, QUEUED + 1);

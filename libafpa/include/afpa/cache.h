@@ -133,6 +133,7 @@ afpa_status_t afpa_cache_open(afpa_cache_t *cache, const char *path, size_t len,
  * that of entry `index`; the others are read ahead, as far as there is room that nobody uses.
  * AFPA_OK        entry `index` was pinned when this was written down; it may have been evicted again: pin, and on AFPA_EMPTY fill anew.
  * AFPA_CHANGED, AFPA_IO_ERROR, AFPA_NO_SPACE  the reply is cut, or the server serves by itself if nothing was sent yet.
+ * AFPA_NO_SPACE too where the zone was found damaged since the object was looked up.
  * With ref->no_evict, AFPA_NO_SPACE says that no room is free.  The object stays as far as it was read: who wants all or nothing,
  * and was told by afpa_cache_open() that it is new, purges it. */
 afpa_status_t afpa_cache_fill(const afpa_ref_t *ref, uint32_t index, uint32_t count);
