@@ -49,6 +49,7 @@ libafpa_sources = \
 	libafpa/engine.c libafpa/engine.h \
 	libafpa/cache.c libafpa/cache.h \
 	libafpa/zone.c libafpa/zone.h libafpa/zone_attach.c \
+	libafpa/judge.c libafpa/judge.h \
 	libafpa/inspect.c \
 	libafpa/verify.c \
 	libafpa/executor.c \

@@ -6,6 +6,9 @@
  * agree on one.  A segment that is no good is not mended but unlinked, and a new file made under its name: processes that still
  * have the old one mapped go on with it undisturbed.  A cache may always be dropped.
  *
+ * This is root's process often, and who may write the segment is not: nothing that is read out of it is followed here, and what it
+ * holds is judged by another process (judge.c).
+ *
  * Memory is reserved before it is touched (afpa__segment_reserve), since on a full tmpfs the touch itself would be a SIGBUS.
  */
 #include "config.h"
@@ -27,6 +30,7 @@
 #include <afpa/inspect.h>
 #include <afpa/options.h>
 
+#include "judge.h"
 #include "log.h"
 #include "owner.h"
 #include "zone.h"
@@ -272,9 +276,19 @@ static afpa_status_t make(candidate_t *c, afpa__segment_t *segment, afpa_error_t
     return status;
 }
 
-static void count_problem(void *context, const char *problem)
+/* By another process: see judge.c.  Where no group was named, with that of the file. */
+static bool is_sound(const candidate_t *c, afpa_zone_t *zone)
 {
-    afpa__log(AFPA_LOG_WARN, "zone %s: %s", (const char *)context, problem);
+    afpa__judge_t judge = {.user = c->user, .group = c->options->gid, .limit_ms = afpa__judge_limit_ms(c->found.size)};
+    afpa_error_t problem;
+    struct stat st;
+
+    if (judge.group == (gid_t)-1 && fstat(c->fd, &st) == 0)
+        judge.group = st.st_gid;
+    if (afpa__judge_sound(zone, &judge, &problem))
+        return true;
+    afpa__log(AFPA_LOG_WARN, "zone %s: %s", c->options->name, problem.text);
+    return false;
 }
 
 /* Attaches to the segment that is there, if it is good.  AFPA_NOT_FOUND: it is not, and is to be replaced; why is in `error`. */
@@ -297,7 +311,7 @@ static afpa_status_t adopt(candidate_t *c, afpa_zone_t *zone, afpa_error_t *erro
     }
     if (afpa__segment_map(segment, &c->found, c->fd, c->path, error) != AFPA_OK)
         return AFPA_NOT_FOUND;
-    if (afpa__owners_living(c->fd) > 0 || afpa_inspect_verify(zone, count_problem, (void *)(uintptr_t)c->options->name) == 0)
+    if (afpa__owners_living(c->fd) > 0 || is_sound(c, zone))
         return AFPA_OK;
     afpa__segment_unmap(segment);
     snprintf(error->text, sizeof(error->text), "%s: is inconsistent", c->path);

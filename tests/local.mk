@@ -23,6 +23,7 @@ suites = \
 	tests/check_index \
 	tests/check_index_writers \
 	tests/check_inspect \
+	tests/check_judge \
 	tests/check_key \
 	tests/check_lock \
 	tests/check_log \
@@ -86,6 +87,7 @@ tests_check_http_SOURCES = tests/check_http.c tests/check_main.h
 tests_check_index_SOURCES = tests/check_index.c tests/index_records.h $(fixture)
 tests_check_index_writers_SOURCES = tests/check_index_writers.c tests/child.h tests/index_records.h $(fixture)
 tests_check_inspect_SOURCES = tests/check_inspect.c $(fixture)
+tests_check_judge_SOURCES = tests/check_judge.c tests/zone_state.h tests/child.h $(fixture)
 tests_check_key_SOURCES = tests/check_key.c $(fixture)
 tests_check_lock_SOURCES = tests/check_lock.c tests/child.h $(fixture)
 tests_check_log_SOURCES = tests/check_log.c $(fixture)

@@ -57,7 +57,8 @@ afpa_status_t afpa_zone_check(const afpa_zone_options_t *options, afpa_error_t *
 /* Makes the segment, or attaches to the one that is there and is warm at once.  A segment that is damaged, or of another
  * layout version, or of another size with no living owner, or that belonged to a user who is neither root nor `uid`, is replaced
  * by an empty one, with a warning in the log.
- * May block (creation allocates and locks `size` bytes).  Call before forking.
+ * May block (creation allocates and locks `size` bytes).  Call before forking.  A segment that is there and that nobody uses is
+ * judged by a child process, with the rights of `uid` and `gid` where this one is root's; SIGCHLD is blocked in this thread meanwhile.
  * AFPA_OK       *zone is the caller's, to be given back with afpa_zone_close().
  * AFPA_INVALID  options are wrong, or the file cannot be made or mapped: not tmpfs, no room, no permission, mlock=require refused.
  * AFPA_IN_USE   the segment has another size or chunk and living owners. */
