@@ -95,8 +95,8 @@ static ngx_http_afpa_client_t *client_make(ngx_connection_t *c, ngx_http_addr_co
 
 /* ---- to nginx ---- */
 
-/* client_header_timeout is for the whole first head, from the accept on: of a head that nginx has to read the rest of it gets what is
- * left.  As with all its timers a moment does not matter; most heads are whole, and need none. */
+/* client_header_timeout is for the whole first head, from the accept on: of a head that nginx has to read the rest of it gets what
+ * is left.  As with all its timers a moment does not matter; most heads are whole, and need none. */
 static void first_timer(ngx_connection_t *c, ngx_msec_t timeout)
 {
     ngx_msec_t gone = ngx_current_msec - c->start_time;
@@ -181,8 +181,7 @@ static void reset_if_wanted(ngx_http_afpa_client_t *client)
     static const struct linger at_once = {.l_onoff = 1};
     ngx_http_core_loc_conf_t *clcf = client->addr_conf->default_server->ctx->loc_conf[ngx_http_core_module.ctx_index];
 
-    if (clcf->reset_timedout_connection &&
-        setsockopt(client->c->fd, SOL_SOCKET, SO_LINGER, &at_once, sizeof(at_once)) == -1)
+    if (clcf->reset_timedout_connection && setsockopt(client->c->fd, SOL_SOCKET, SO_LINGER, &at_once, sizeof(at_once)) == -1)
         ngx_log_error(NGX_LOG_ALERT, client->c->log, ngx_socket_errno, "afpa: setsockopt(SO_LINGER) failed");
 }
 

@@ -24,7 +24,7 @@ struct ngx_http_afpa_log_s {
     format_t format;
     u_char *start, *pos, *end;
     ngx_event_t timer;
-    time_t complained; /* when a write failed */
+    time_t complained;                                      /* when a write failed */
     void (*chained)(ngx_open_file_t *file, ngx_log_t *log); /* what was to be called for the file before; NULL: nothing */
 };
 

@@ -225,10 +225,11 @@ static ngx_flag_t heads_are_short(ngx_conf_t *cf, const ngx_http_core_srv_conf_t
 {
     if (cscf->large_client_header_buffers.size >= AFPA_REQUEST_MAX)
         return 0;
-    ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
-                       "afpa_fast_path is on in a server whose %s\"large_client_header_buffers\" have %uz bytes: the fast path takes "
-                       "heads of up to %ud; give them as many, or say \"afpa_fast_path off\" there",
-                       whose, cscf->large_client_header_buffers.size, (unsigned)AFPA_REQUEST_MAX);
+    ngx_conf_log_error(
+        NGX_LOG_EMERG, cf, 0,
+        "afpa_fast_path is on in a server whose %s\"large_client_header_buffers\" have %uz bytes: the fast path takes "
+        "heads of up to %ud; give them as many, or say \"afpa_fast_path off\" there",
+        whose, cscf->large_client_header_buffers.size, (unsigned)AFPA_REQUEST_MAX);
     return 1;
 }
 
