@@ -280,6 +280,7 @@ size_t afpa__capture(const char *header, size_t length, uint64_t size, const afp
                                       .since = (uint8_t)terms->since,
                                       .both = terms->both,
                                       .answers_keep_alive = terms->answers_keep_alive,
+                                      .keep_alive_said = terms->keep_alive_said,
                                       .size = size,
                                       .last_modified = INT64_MIN};
     *why = "the header is too long";

@@ -24,6 +24,7 @@ typedef struct afpa__block_shared {
     uint32_t object; /* of the file */
     uint32_t revalidate_ms, tag;
     uint32_t etag, etag_length; /* in the first part; length 0: none */
+    uint32_t keep_alive_said;
     uint8_t since, both, answers_keep_alive, unused;
     uint64_t generation;
     uint64_t size; /* of the payload */

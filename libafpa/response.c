@@ -180,7 +180,7 @@ static void expires_print(const afpa__block_shared_t *b, const char *date, char 
 /* httpd's words.  Returns their length. */
 static size_t keep_alive_print(const afpa__block_shared_t *b, uint32_t left, char *lines, size_t size)
 {
-    unsigned seconds = b->limits.keep_alive_ms / 1000;
+    unsigned seconds = b->keep_alive_said;
     int length =
         left < AFPA_REQUESTS_UNLIMITED / 2
             ? snprintf(lines, size, "Keep-Alive: timeout=%u, max=%u\r\nConnection: Keep-Alive\r\n", seconds, (unsigned)left)

@@ -25,7 +25,7 @@
 #include "assert.h"
 #include "lock.h"
 
-#define AFPA_LAYOUT_VERSION 5u
+#define AFPA_LAYOUT_VERSION 6u
 #define AFPA_MAGIC UINT64_C(0x0a31617066610d89) /* line ends and a high bit in it, so that a text transfer shows */
 #define AFPA_NONE UINT32_MAX
 #define AFPA_OWNERS 256u        /* httpd's prefork has 150 processes by default, two generations overlap on reload */

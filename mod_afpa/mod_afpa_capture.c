@@ -93,6 +93,7 @@ static afpa_response_terms_t terms_of(const request_rec *r, const afpa_mod_dir_c
         .since = AFPA_SINCE_PAST,
         .both = true,
         .answers_keep_alive = true,
+        .keep_alive_said = (uint32_t)apr_time_sec(s->keep_alive_timeout), /* whichever server's time it waits */
         .strong_etag = true,
         .expires_follows = dir->guard.expires,
         .tag = afpa_mod_tag_of(s),

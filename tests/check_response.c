@@ -222,9 +222,9 @@ START_TEST(answers_keep_alive)
         const char *should;
     } table[] = {
         {{.keep_alive = true, .left = 7}, HEAD("")},
-        {{.keep_alive = true, .asked = true, .left = 7}, HEAD("Keep-Alive: timeout=75, max=7\r\nConnection: Keep-Alive\r\n")},
+        {{.keep_alive = true, .asked = true, .left = 7}, HEAD("Keep-Alive: timeout=9, max=7\r\nConnection: Keep-Alive\r\n")},
         {{.keep_alive = true, .asked = true, .left = AFPA_REQUESTS_UNLIMITED - 1},
-         HEAD("Keep-Alive: timeout=75\r\nConnection: Keep-Alive\r\n")},
+         HEAD("Keep-Alive: timeout=9\r\nConnection: Keep-Alive\r\n")},
         {{.asked = true}, HEAD("Connection: close\r\n")},
     };
     static char out[AFPA_RESPONSE_PRINT_MAX];
@@ -238,6 +238,7 @@ START_TEST(answers_keep_alive)
     begin(&f);
     ref = fixture_open(&f, "a");
     t.answers_keep_alive = true;
+    t.keep_alive_said = 9; /* the limit is 75 */
     ck_assert_int_eq(afpa_response_admit(afpa_response_propose(&request, text, sizeof(text) - 1, &ref, &t, &why)), AFPA_OK);
     afpa_cache_release(&ref);
     ck_assert_int_eq(afpa_response_lookup(f.cache, terms.server, &request, &r), AFPA_OK);

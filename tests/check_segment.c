@@ -270,8 +270,8 @@ static const struct {
     const char *says;
 } header_cases[] = {
     {"magic", FIELD(magic), 1, true, "is not an AFPA segment"},
-    {"layout version", FIELD(layout_version), 6, true, "has layout version 6, this release has 5"},
-    {"layout version, not summed", FIELD(layout_version), 0, false, "has layout version 0, this release has 5"},
+    {"layout version", FIELD(layout_version), 7, true, "has layout version 7, this release has 6"},
+    {"layout version, not summed", FIELD(layout_version), 0, false, "has layout version 0, this release has 6"},
     {"chunk size, not summed", FIELD(chunk_size), 131072, false, "has a damaged header (checksum)"},
     {"size, not summed", FIELD(size), 5 * MB, false, "has a damaged header (checksum)"},
     {"file size, not summed", FIELD(file_size), 5 * MB, false, "has a damaged header (checksum)"},

@@ -180,6 +180,29 @@ def test_log_names_the_virtual_host():
         assert all(f"GET /a.html?{line.split()[0]} " in line for line in lines), lines
 
 
+HOSTS = {"first has its own": ("KeepAliveTimeout 7\n", "KeepAliveTimeout 2\n", "", 2),
+         "second has its own": ("KeepAliveTimeout 7\n", "KeepAliveTimeout 9\n", "KeepAliveTimeout 1\n", 1)}
+
+
+@pytest.mark.parametrize("name", HOSTS)
+def test_time_that_a_connection_is_kept(name):
+    """What is said is the virtual host's number; what is waited may be that of the first one of the address."""
+    outer, first, second, seconds = HOSTS[name]
+    hosts = f"<VirtualHost *:@PORT@>\nServerName one\n{first}</VirtualHost>\n<VirtualHost *:@PORT@>\nServerName two\n{second}</VirtualHost>\n"
+    with pair_with(outer + hosts) as pair:
+        pair.put("a.html", payload("a", 1000))
+        raw = get("/a.html", "Connection: keep-alive", host="two")
+        for _ in range(4):
+            pair.same(raw)
+            time.sleep(0.02)
+        before = pair.zone.count("fast_hits")
+        said = [exchange(server.port, raw) for server in (pair.stock, pair.ours)]
+        begin = time.monotonic()
+        assert exchange(pair.ours.port, raw) == said[0] == said[1]
+        assert seconds - 0.2 <= time.monotonic() - begin <= seconds + 1.3
+        assert pair.zone.grows("fast_hits", before, 2)
+
+
 # ---- when ----
 
 @pytest.mark.parametrize("tag", ["None", "Digest", "All"])

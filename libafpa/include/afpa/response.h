@@ -49,6 +49,7 @@ typedef struct afpa_response_terms {
     bool both;
     bool answers_keep_alive;    /* as httpd: a reply says that the connection is kept only to who asked for it, and then for how
                                  * long and for how many requests; false, as nginx: it says so always, in the words captured */
+    uint32_t keep_alive_said;   /* seconds; of those replies, and not always what the connection gets (limits) */
     bool strong_etag;           /* a weak one will be another soon (httpd: of a file changed in the last second): not admitted */
     bool expires_follows;       /* Expires is the time of the reply plus a constant; else it has to be a constant itself */
     uint32_t tag;               /* the server's own; comes back in afpa_reply_t */
