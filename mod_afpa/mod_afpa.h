@@ -60,7 +60,7 @@ typedef struct {
     const char *directive;        /* the first one; NULL: none */
     const char *require, *compat; /* of the access rules of both generations: "" all are let in, a name: not all; NULL: not said */
     int expires;                  /* Expires follows the time of the request */
-    int renames;                  /* while it is read: a rule of this section may have made the file another one for those behind it */
+    int renames; /* while it is read: a rule of this section may have made the file another one for those behind it */
 } afpa_mod_guard_t;
 
 typedef struct {

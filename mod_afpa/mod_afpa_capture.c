@@ -44,8 +44,8 @@ static int was_rewritten(const request_rec *r)
     return status && strcmp(status, "0") != 0;
 }
 
-/* Of an empty file httpd tells the length to GET, and does not to HEAD.  Of a time to come it says that it is now, whenever that is;
- * one that changed in this second may have another tag in the next. */
+/* Of an empty file httpd tells the length to GET, and does not to HEAD.  Of a time to come it says that it is now, whenever that
+ * is; one that changed in this second may have another tag in the next. */
 static const char *refused(request_rec *r, const afpa_mod_dir_conf_t *dir)
 {
     const conn_rec *c = r->connection;

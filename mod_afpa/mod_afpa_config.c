@@ -361,7 +361,7 @@ static void register_hooks(apr_pool_t *p)
     ap_hook_post_config(post_config, NULL, NULL, APR_HOOK_MIDDLE);
     ap_hook_child_init(child_init, NULL, NULL, APR_HOOK_MIDDLE);
     ap_hook_post_read_request(afpa_mod_status_begin, NULL, NULL, APR_HOOK_FIRST);
-    ap_hook_fixups(afpa_mod_status_begin, NULL, NULL, APR_HOOK_FIRST);       /* subrequests and internal redirects */
+    ap_hook_fixups(afpa_mod_status_begin, NULL, NULL, APR_HOOK_FIRST);         /* subrequests and internal redirects */
     ap_hook_handler(afpa_mod_handler, slower, NULL, APR_HOOK_REALLY_LAST - 1); /* just before the default handler */
 }
 
