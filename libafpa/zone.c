@@ -194,7 +194,8 @@ static afpa_status_t folder_check(const candidate_t *c, afpa_error_t *error)
 /* ---- owners ---- */
 
 /* Nobody else may be able to write the file, or could have planted it.  AFPA_NOT_FOUND: somebody could, and has it open perhaps, or
- * what is in it was read with the rights of another user, root's say: it is to be replaced. */
+ * what is in it was read with the rights of another user, root's say, or it is for root to make and somebody else's: it is to be
+ * replaced. */
 static afpa_status_t rights_judge(candidate_t *c, afpa_error_t *error)
 {
     struct stat st;
@@ -205,6 +206,10 @@ static afpa_status_t rights_judge(candidate_t *c, afpa_error_t *error)
     if (st.st_mode & (S_IWGRP | S_IWOTH))
         return afpa__fail(error, AFPA_INVALID, "zone \"%s\": %s may be written by others (mode %03o); remove it", c->options->name, c->path,
                     st.st_mode & 0777);
+    if (st.st_size == 0 && geteuid() == 0 && st.st_uid != 0) {
+        snprintf(error->text, sizeof(error->text), "%s: was left empty by user %d", c->path, (int)st.st_uid);
+        return AFPA_NOT_FOUND;
+    }
     if (st.st_uid == c->user)
         return AFPA_OK;
     c->to_be_given = st.st_uid == 0 || st.st_uid == geteuid();
@@ -217,17 +222,12 @@ static afpa_status_t rights_judge(candidate_t *c, afpa_error_t *error)
     return AFPA_NOT_FOUND;
 }
 
-static afpa_status_t rights_check(candidate_t *c, afpa_error_t *error)
+static afpa_status_t give(const candidate_t *c, afpa_error_t *error)
 {
-    afpa_status_t status = rights_judge(c, error);
-
-    if (status != AFPA_OK || !c->to_be_given || fchown(c->fd, c->user, c->options->gid) == 0)
-        return status;
-    status = afpa__fail(error, AFPA_INVALID, "zone \"%s\": %s: cannot be given to user %d%s: %s", c->options->name, c->path, (int)c->user,
-                  c->options->gid == (gid_t)-1 ? "" : " with that group", strerror(errno));
-    if (lseek(c->fd, 0, SEEK_END) == 0)
-        unlink(c->path); /* nobody has written it yet */
-    return status;
+    if (!c->to_be_given || fchown(c->fd, c->user, c->options->gid) == 0)
+        return AFPA_OK;
+    return afpa__fail(error, AFPA_INVALID, "zone \"%s\": %s: cannot be given to user %d%s: %s", c->options->name, c->path, (int)c->user,
+                      c->options->gid == (gid_t)-1 ? "" : " with that group", strerror(errno));
 }
 
 /* ---- making ---- */
@@ -365,16 +365,22 @@ static afpa_status_t content_check(const candidate_t *c, afpa_error_t *error)
                 c->path);
 }
 
+/* What root makes is given away when it is whole: who may write it could lead astray who makes it. */
 static afpa_status_t make_or_adopt(candidate_t *c, afpa_zone_t *zone, afpa_error_t *error)
 {
     afpa_status_t status = content_check(c, error);
     struct stat st;
 
     if (status == AFPA_OK)
-        status = rights_check(c, error);
+        status = rights_judge(c, error);
     if (status != AFPA_OK)
         return status;
-    return fstat(c->fd, &st) == 0 && st.st_size == 0 ? make(c, &zone->segment, error) : adopt(c, zone, error);
+    if (fstat(c->fd, &st) == 0 && st.st_size == 0) {
+        status = make(c, &zone->segment, error);
+        return status == AFPA_OK ? give(c, error) : status;
+    }
+    status = give(c, error);
+    return status == AFPA_OK ? adopt(c, zone, error) : status;
 }
 
 /* Makes, adopts, or replaces.  The creation lock is held; it is that of the file, so whoever replaces one has to look at the new one
@@ -411,17 +417,23 @@ static void raise_memory_limit(uint64_t by)
     (void)!setrlimit(RLIMIT_MEMLOCK, &limit);
 }
 
-static afpa_status_t lock_memory(const candidate_t *c, afpa__segment_t *s, afpa_error_t *error)
+/* Not through the mapping: who owns the file may cut it off at any time. */
+static void pinned_set(const candidate_t *c, uint32_t pinned)
+{
+    (void)!pwrite(c->fd, &pinned, sizeof(pinned), offsetof(afpa__header_shared_t, pinned));
+}
+
+static afpa_status_t lock_memory(const candidate_t *c, const afpa__segment_t *s, afpa_error_t *error)
 {
     int saved;
 
     if (c->options->mlock == AFPA_MLOCK_OFF) {
-        atomic_store(&s->header->pinned, 0);
+        pinned_set(c, 0);
         return AFPA_OK;
     }
     raise_memory_limit(s->layout.data_length);
     if (mlock(s->data, s->layout.data_length) == 0) {
-        atomic_store(&s->header->pinned, 1);
+        pinned_set(c, 1);
         return AFPA_OK;
     }
     saved = errno;
@@ -429,7 +441,7 @@ static afpa_status_t lock_memory(const candidate_t *c, afpa__segment_t *s, afpa_
         return afpa__fail(error, AFPA_INVALID, "zone \"%s\": mlock=require: cannot lock %llu bytes in memory: %s (limit: ulimit -l, LimitMEMLOCK=)",
                     c->options->name, (unsigned long long)s->layout.data_length, strerror(saved));
     if (afpa__owners_living(c->fd) == 0) /* else it was locked by those who use it, or not, as the header says */
-        atomic_store(&s->header->pinned, 0);
+        pinned_set(c, 0);
     afpa__log(AFPA_LOG_WARN, "zone \"%s\": cannot lock %llu bytes in memory: %s; the cache works, but may be swapped out (limit: ulimit -l, LimitMEMLOCK=)",
               c->options->name, (unsigned long long)s->layout.data_length, strerror(saved));
     return AFPA_OK;

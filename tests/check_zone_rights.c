@@ -210,6 +210,70 @@ static child_result_t given_to_the_group(void *arg)
     return CHILD_GOOD;
 }
 
+/* What root is to make is made by root from the beginning: an empty file of the user's own is not used. */
+static child_result_t left_empty(void *arg)
+{
+    place_t *p = arg;
+    char rest[200];
+    afpa_error_t error;
+    ino_t inode;
+    int fd;
+
+    if (geteuid() != 0)
+        return CHILD_SKIP;
+    fd = open(p->path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+    CHILD_NEED(fd >= 0 && fchown(fd, NOBODY, NOBODY) == 0);
+    inode = inode_of(p);
+    p->options.uid = p->options.gid = NOBODY;
+    CHILD_NEED(afpa_zone_check(&p->options, &error) == AFPA_OK && inode_of(p) == inode);
+    CHILD_NEED(try_open(p, &error) == AFPA_OK && owner_is(p, NOBODY) && inode_of(p) != inode);
+    snprintf(rest, sizeof(rest), "zone \"rights\": %s: was left empty by user %d; replaced by an empty one", p->path, NOBODY);
+    CHILD_NEED(strcmp(warning, rest) == 0);
+    close(fd);
+    return CHILD_GOOD;
+}
+
+/* Whenever it is the user's, it is whole. */
+static child_result_t watch(void *arg)
+{
+    const place_t *p = arg;
+
+    for (;;) {
+        afpa__header_shared_t header;
+        struct stat st;
+        int fd = open(p->path, O_RDONLY | O_CLOEXEC);
+
+        if (fd < 0)
+            continue;
+        CHILD_NEED(fstat(fd, &st) == 0);
+        if (st.st_uid == NOBODY)
+            CHILD_NEED(pread(fd, &header, sizeof(header), 0) == (ssize_t)sizeof(header) && atomic_load(&header.ready));
+        close(fd);
+    }
+}
+
+static child_result_t given_when_whole(void *arg)
+{
+    place_t *p = arg;
+    afpa_error_t error;
+    bool good = true;
+    int status;
+    pid_t pid;
+
+    if (geteuid() != 0)
+        return CHILD_SKIP;
+    pid = child_start(watch, p);
+    p->options.uid = p->options.gid = NOBODY;
+    for (unsigned i = 0; i < 20 && good; i++) {
+        good = try_open(p, &error) == AFPA_OK && owner_is(p, NOBODY) && unlink(p->path) == 0;
+        usleep(2000);
+    }
+    kill(pid, SIGKILL);
+    status = child_wait(pid);
+    CHILD_NEED(good && WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL);
+    return CHILD_GOOD;
+}
+
 /* A segment made by somebody who may have it open still: root does not take it over but puts an empty one in its place. */
 static child_result_t planted(void *arg)
 {
@@ -492,6 +556,8 @@ static const struct {
 } cases[] = {
     {"given to the server's user", given_to_the_user},
     {"made by root", made_by_root},
+    {"left empty", left_empty},
+    {"given when it is whole", given_when_whole},
     {"given to the group", given_to_the_group},
     {"planted", planted},
     {"in use by another user", in_use_by_another_user},
