@@ -237,6 +237,7 @@ static bool room_take(afpa_cache_t *cache, uint32_t object, uint32_t entry, uint
     if (got) {
         e->offset = offset;
         e->length = length;
+        afpa__store_order(); /* from here on it owns the room */
         e->chunk = chunk;
         o->bytes += length;
         if (o->queue != AFPA__QUEUE_NONE)
