@@ -422,10 +422,12 @@ void afpa__conn_send_ended(afpa_send_t *send, afpa_send_outcome_t outcome)
 
 /* ---- the interface ---- */
 
-/* A payload's timer is not moved with every piece: what is left of its time since the last one is found out when it fires. */
+/* A payload's timer is not moved with every piece: what is left of its time since the last one is found out when it fires.  While a
+ * chunk is being read it is not the peer that is waited for. */
 static bool payload_has_time(afpa_conn_t *conn)
 {
-    uint64_t end = conn->send->waits_since + conn->limits.send_ms;
+    uint64_t since = conn->send->filling ? conn->engine->now : conn->send->waits_since;
+    uint64_t end = since + conn->limits.send_ms;
 
     if (end <= conn->engine->now)
         return false;

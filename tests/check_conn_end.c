@@ -5,6 +5,8 @@
 #include "config.h"
 
 #include "conn_rig.h"
+#include "object.h"
+#include "space.h"
 
 /* ---- limits ---- */
 
@@ -200,6 +202,44 @@ START_TEST(send_progress)
     ck_assert(r.stalled);
     ck_assert_uint_eq(r.told, 1);
     ck_assert(r.replies[0].cut && r.replies[0].body > 0 && r.replies[0].body < RIG_LARGE);
+    rig_end(&r);
+}
+END_TEST
+
+/* Takes a chunk out of memory. */
+static void evict(rig_t *r, const char *name, uint32_t index)
+{
+    afpa_ref_t ref = fixture_open(&r->f, name);
+    afpa__segment_t *s = r->f.segment;
+
+    afpa__space_take(s);
+    afpa__entry_free(s, afpa__object_entry(s, ref.object, index));
+    afpa__space_release(s);
+    afpa_cache_release(&ref);
+}
+
+/* A chunk that takes long to read is no fault of the client's. */
+START_TEST(send_waits_for_a_disk)
+{
+    rig_t r;
+
+    rig_begin(&r);
+    evict(&r, "large", 2);
+    rig_start(&r);
+    if (_i == 1)
+        r.conn.accept = 1000;
+    r.conn.block = 2;
+    rig_arrive(&r, GET("/large"));
+    while (!r.jobs.queued) {
+        ck_assert(r.conn.waits);
+        rig_pass(&r, 20000);
+        fake_conn_writable(&r.conn);
+    }
+    rig_pass(&r, 200000);
+    ck_assert_uint_eq(r.closes, 0);
+    r.conn.block = 0;
+    rig_settle(&r);
+    rig_sent(&r, GET("/large"));
     rig_end(&r);
 }
 END_TEST
@@ -436,6 +476,7 @@ int main(void)
     rig_add(suite, "head_timeout_in_first", head_timeout_in_first, 3);
     rig_add(suite, "send_timeout", send_timeout, 3);
     rig_add(suite, "send_progress", send_progress, 1);
+    rig_add(suite, "send_waits_for_a_disk", send_waits_for_a_disk, 2);
     rig_add(suite, "lingers", lingers, 3);
     rig_add(suite, "lingers_over_what_is_unread", lingers_over_what_is_unread, 3);
     rig_add(suite, "aborted", aborted, CHECK_COUNT(under_way));
