@@ -65,6 +65,18 @@ class Pair:
                 return True
         return False
 
+    def from_the_pipeline(self, ask, times, admitted=("/small.bin", "/large.bin")):
+        """Whether asking some times makes that many hits, and none of them is the fast path's; which has not gone away meanwhile."""
+        for target in admitted:
+            assert self.admit(target)
+        before = self.zone.stat()
+        for _ in range(times):
+            ask()
+        assert self.zone.grows("pipeline_hits", before["pipeline_hits"], times)
+        assert self.zone.count("fast_hits") == before["fast_hits"]
+        fetch(self.ours.port, get(admitted[0]))
+        return self.zone.grows("fast_hits", before["fast_hits"]) and self.zone.count("fast_hits") == before["fast_hits"] + 1
+
     def hit(self, target, *headers, **more):
         """As same(), and the reply came from pinned memory; the second or third time at the latest, for the first may find the
         object due for a check."""

@@ -58,29 +58,17 @@ def port_of(site, name):
     return site[1][name]
 
 
-def from_the_pipeline(pair, ask, times):
-    """Whether asking some times makes that many hits, and none of them is the fast path's; which has not gone away meanwhile."""
-    assert pair.admit("/small.bin") and pair.admit("/large.bin")
-    before = pair.zone.stat()
-    for _ in range(times):
-        ask()
-    assert pair.zone.grows("pipeline_hits", before["pipeline_hits"], times)
-    assert pair.zone.count("fast_hits") == before["fast_hits"]
-    fetch(pair.ours.port, get("/small.bin"))
-    return pair.zone.grows("fast_hits", before["fast_hits"]) and pair.zone.count("fast_hits") == before["fast_hits"] + 1
-
-
 def test_tls(site, context):  # noqa: F811
     pair, port = site[0], port_of(site, "ssl")
     with Wire(port, tls=context) as wire:
         def ask():
             assert wire.request(get("/large.bin")).body == LARGE
-        assert from_the_pipeline(pair, ask, 6)
+        assert pair.from_the_pipeline(ask, 6)
     for _ in range(3):
         with Wire(port, tls=context) as wire:
             wire.send(get("/small.bin") + get("/missing") + get("/small.bin"))
             assert [wire.reply().status for _ in range(3)] == [200, 404, 200]
-    assert from_the_pipeline(pair, lambda: fetch(port, get("/small.bin"), tls=context), 4)
+    assert pair.from_the_pipeline(lambda: fetch(port, get("/small.bin"), tls=context), 4)
 
 
 def test_in_the_clear_to_tls(site):
@@ -105,7 +93,7 @@ def test_proxy_protocol(site):
             assert wire.request(get("/missing")).status == 404
     log = pair.ours.dir / "proxied.log"
     log.write_text("")
-    assert from_the_pipeline(pair, ask, 4)
+    assert pair.from_the_pipeline(ask, 4)
     assert eventually(lambda: len(log.read_text().splitlines()) >= 16)
     lines = log.read_text().splitlines()
     named = {f"192.0.2.77 127.0.0.1 GET /{name} HTTP/1.1" for name in ("small.bin", "large.bin", "missing")}
@@ -128,7 +116,7 @@ def test_another_filter(site):
     with Wire(port) as wire:
         def ask():
             assert wire.request(get("/small.bin", "X-Seen: yes")).body == SMALL
-        assert from_the_pipeline(pair, ask, 8)
+        assert pair.from_the_pipeline(ask, 8)
     assert eventually(lambda: len(re.findall(r"mod_dumpio:.*X-Seen: yes", pair.ours.log())) == 8)
     fetch(pair.ours.port, get("/small.bin", "X-Other: yes"))
     assert not re.search(r"mod_dumpio:.*X-Other", pair.ours.log())

@@ -118,25 +118,13 @@ def layers(certificate):  # noqa: F811
         assert "signal 11" not in pair.ours.log() and "signal 6" not in pair.ours.log()
 
 
-def from_the_pipeline(pair, ask, times):
-    """Whether asking some times makes that many hits, and none of them is the fast path's; which has not gone away meanwhile."""
-    assert pair.admit("/small.bin") and pair.admit("/large.bin")
-    before = pair.zone.stat()
-    for _ in range(times):
-        ask()
-    assert pair.zone.grows("pipeline_hits", before["pipeline_hits"], times)
-    assert pair.zone.count("fast_hits") == before["fast_hits"]
-    fetch(pair.ours.port, get("/small.bin"))
-    return pair.zone.grows("fast_hits", before["fast_hits"]) and pair.zone.count("fast_hits") == before["fast_hits"] + 1
-
-
 def test_tls_beside_it(layers, context):  # noqa: F811
     pair, ports = layers
     with Wire(ports["TLS"], tls=context) as wire:
         def ask():
             assert wire.request(get("/large.bin")).body == LARGE
-        assert from_the_pipeline(pair, ask, 6)
-    assert from_the_pipeline(pair, lambda: fetch(ports["TLS"], get("/small.bin"), tls=context), 6)
+        assert pair.from_the_pipeline(ask, 6)
+    assert pair.from_the_pipeline(lambda: fetch(ports["TLS"], get("/small.bin"), tls=context), 6)
     assert fetch(ports["TLS"], get("/small.bin"), tls=context).body == SMALL
     assert fetch(ports["TLS"], get("/small.bin")).status == 400  # in the clear: nginx's own words
 
@@ -147,7 +135,7 @@ def test_http2_in_the_clear_beside_it(layers, http2, tmp_path):  # noqa: F811
     def ask():
         said, _, body = curl(f"http://127.0.0.1:{ports['H2']}/small.bin", tmp_path, "--http2-prior-knowledge", "-H", "Host: localhost")
         assert said == "2 200" and body == SMALL
-    assert from_the_pipeline(pair, ask, 6)
+    assert pair.from_the_pipeline(ask, 6)
 
 
 def proxied(port, client, *targets):
@@ -164,7 +152,7 @@ def test_proxy_protocol_beside_it(layers):
     def ask():
         replies = proxied(ports["PROXIED"], "192.0.2.77", *targets)
         assert [reply.body for reply in replies] == [SMALL, LARGE, b"hello", SMALL]
-    assert from_the_pipeline(pair, ask, 5)
+    assert pair.from_the_pipeline(ask, 5)
     assert exchange(ports["PROXIED"], get("/small.bin")) == b""  # without the line nginx closes
     log = pair.ours.dir / "access.log"
     assert eventually(lambda: log.read_text().count("192.0.2.77 127.0.0.1 GET /small.bin HTTP/1.1\n") == 10)
