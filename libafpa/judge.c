@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Around the stages: judging a segment that nobody uses, before it is adopted.
+ * Around the stages, judging: a segment that nobody uses, before it is adopted.
  *
  * The processes of a server that is started as root run as another user, who can write all of the segment.  To judge it is to take
  * its locks, to mend what a dead holder of one left, and to follow what it says from record to record: whoever does that is in the
