@@ -6,6 +6,7 @@ import os
 import time
 
 DIR_MODE, FILE_MODE = 0o755, 0o644  # servers started by root serve as another user
+SETTLED = 2.1  # seconds after its change from which on what is read of a file is not read once more (libafpa/fill.c)
 
 
 def payload(tag, size):
