@@ -191,9 +191,14 @@ def wrk_version():
     return subprocess.run(["wrk", "-v"], capture_output=True, text=True, timeout=10).stdout.split(" [")[0]
 
 
+def git(*words):
+    return subprocess.run(["git", "-C", TOP, *words], capture_output=True, text=True, timeout=10).stdout.strip()
+
+
 def commit():
-    """Of this tree; empty if that is a release's."""
+    """Of this tree, "-dirty" if more than results was changed in it; empty if that is a release's."""
     try:
-        return subprocess.run(["git", "-C", TOP, "describe", "--always", "--dirty"], capture_output=True, text=True, timeout=10).stdout.strip()
+        changed = git("status", "--porcelain", "--untracked-files=no", "--", ".", ":!bench/results", ":!docs/benchmarks*")
+        return git("describe", "--always") + "-dirty" * bool(changed)
     except OSError:
         return ""
