@@ -209,7 +209,7 @@ class Page:
         self.add("\n".join(f"- {lines} {text}" for text, lines in self.ahead_lines(self.ahead_cells())) or "Nowhere in this run.")
         within = [one for one in self.ahead_cells(results.overlap) if one[1] in FAST and one[3] != "replies_s"]
         if within:
-            self.add(self.prose["within"], "\n".join(f"- {lines}" for _, lines in self.ahead_lines(within, lambda *one: one[0])))
+            self.add(self.prose["within"], "\n".join(f"- {lines} {text}".rstrip() for text, lines in self.ahead_lines(within, self.within_text)))
 
     def ahead_lines(self, cells, text_of=None):
         """[(why, who is ahead of whom by how much)]: what is said of several is said once."""
@@ -240,6 +240,9 @@ class Page:
         figures = [results.main_figure(mine)] + ["replies_s"] * (self.data["works"][work]["kind"] == "closed")
         return [figure for figure in figures if figure in mine and figure in cell and by(cell[figure], mine[figure]) and
                 (cell[figure]["median"] < mine[figure]["median"]) == (figure != "replies_s")]
+
+    def within_text(self, work, _ours, _server, figure):
+        return self.prose.get(f"ahead {figure} {work}", "")
 
     def ahead_text(self, work, ours, _server, figure):
         """Why, as the prose has it: of this work and server of ours, or more in general."""
