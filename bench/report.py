@@ -19,9 +19,9 @@ MADE = "<!-- made by bench/run --report from bench/results; texts are in bench/p
 
 
 def prose():
-    """Name → text of the sections of bench/prose.md."""
+    """Name → text of the sections of bench/prose.md; one may have several names, with commas between."""
     parts = re.split(r"^# (.+)\n", PROSE.read_text(), flags=re.M)
-    return {name.strip(): text.strip() for name, text in zip(parts[1::2], parts[2::2])}
+    return {name.strip(): text.strip() for names, text in zip(parts[1::2], parts[2::2]) for name in names.split(",")}
 
 
 def table(head, rows):
@@ -194,9 +194,10 @@ class Page:
                             "p50 / p99 / p99.9, µs", "memory, MB"], rows))
 
     def instructions(self):
-        for work in self.works("instructions"):
-            if work == "instructions":
-                self.section("Instructions in user space", "instructions")
+        works = self.works("instructions")
+        if works:
+            self.section("Instructions in user space", "instructions")
+        for work in works:
             rows = [[self.title(server), self.cell(work, server, lambda cell: f"{cell['instructions']:,}"),
                      ", ".join(f"{name} {share:.0f} %" for share, name in (cell_of(self.data, work, server) or {"functions": []})["functions"]
                                if not name.startswith("0x"))]

@@ -572,29 +572,20 @@ START_TEST(mistakes_abort)
 }
 END_TEST
 
-static void add_loop(Suite *suite, const char *name, const TTest *test, size_t cases)
-{
-    TCase *tc = tcase_create(name);
-
-    tcase_set_timeout(tc, 60);
-    tcase_add_loop_test(tc, test, 0, (int)cases);
-    suite_add_tcase(suite, tc);
-}
-
 int main(void)
 {
     Suite *suite = suite_create("chunk");
 
-    add_loop(suite, "cost", cost, 5);
-    add_loop(suite, "exclusive_pages", exclusive_pages, 5);
-    add_loop(suite, "random_sequences", random_sequences, 2);
+    check_add_loop(suite, "cost", cost, 5);
+    check_add_loop(suite, "exclusive_pages", exclusive_pages, 5);
+    check_add_loop(suite, "random_sequences", random_sequences, 2);
     check_add(suite, "until_full", until_full);
-    add_loop(suite, "parts_of_a_chunk", parts_of_a_chunk, 12);
-    add_loop(suite, "reuse_of_referenced_pages", reuse_of_referenced_pages, CHECK_COUNT(reuse_cases));
+    check_add_loop(suite, "parts_of_a_chunk", parts_of_a_chunk, 12);
+    check_add_loop(suite, "reuse_of_referenced_pages", reuse_of_referenced_pages, CHECK_COUNT(reuse_cases));
     check_add(suite, "holes", holes);
     check_add(suite, "holes_when_tmpfs_is_full", holes_when_tmpfs_is_full);
     check_add(suite, "derived_again", derived_again);
-    add_loop(suite, "claims", claims, CHECK_COUNT(claim_cases));
+    check_add_loop(suite, "claims", claims, CHECK_COUNT(claim_cases));
     check_add(suite, "mistakes_abort", mistakes_abort);
     return check_main(suite);
 }

@@ -363,19 +363,19 @@ int main(void)
 {
     Suite *suite = suite_create("conn");
 
-    rig_add(suite, "replies", replies, CHECK_COUNT(answered));
-    rig_add(suite, "pipelined", pipelined, 1);
-    rig_add(suite, "sent_by_reference", sent_by_reference, 1);
-    rig_add(suite, "cold_chunks", cold_chunks, 1);
-    rig_add(suite, "handed_over", handed_over, CHECK_COUNT(foreign));
-    rig_add(suite, "disabled_and_stale", disabled_and_stale, 2);
-    rig_add(suite, "check_due", check_due, 1);
-    rig_add(suite, "checked_at_once", checked_at_once, 1);
-    rig_add(suite, "each_split", each_split, 1);
-    rig_add(suite, "random_splits", random_splits, 4);
-    rig_add(suite, "bytes_read_before", bytes_read_before, 1);
-    rig_add(suite, "blocked", blocked, 2);
-    rig_add(suite, "late_completions", late_completions, 1);
-    rig_add(suite, "dot", dot, 1);
+    check_add_loop(suite, "replies", replies, CHECK_COUNT(answered));
+    check_add_loop(suite, "pipelined", pipelined, 1);
+    check_add_loop(suite, "sent_by_reference", sent_by_reference, 1);
+    check_add_loop(suite, "cold_chunks", cold_chunks, 1);
+    check_add_loop(suite, "handed_over", handed_over, CHECK_COUNT(foreign));
+    check_add_loop(suite, "disabled_and_stale", disabled_and_stale, 2);
+    check_add_loop(suite, "check_due", check_due, 1);
+    check_add_loop(suite, "checked_at_once", checked_at_once, 1);
+    check_add_loop(suite, "each_split", each_split, 1);
+    check_add_loop(suite, "random_splits", random_splits, 4);
+    check_add_loop(suite, "bytes_read_before", bytes_read_before, 1);
+    check_add_loop(suite, "blocked", blocked, 2);
+    check_add_loop(suite, "late_completions", late_completions, 1);
+    check_add_loop(suite, "dot", dot, 1);
     return check_main(suite);
 }

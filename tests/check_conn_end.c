@@ -466,26 +466,26 @@ int main(void)
 {
     Suite *suite = suite_create("conn_end");
 
-    rig_add(suite, "requests_limit", requests_limit, 3);
-    rig_add(suite, "lifetime_limit", lifetime_limit, 1);
-    rig_add(suite, "no_keep_alive", no_keep_alive, 1);
-    rig_add(suite, "first_timeout", first_timeout, 1);
-    rig_add(suite, "idle_timeout", idle_timeout, 1);
-    rig_add(suite, "head_timeout", head_timeout, 1);
-    rig_add(suite, "head_timeout_is_per_head", head_timeout_is_per_head, 1);
-    rig_add(suite, "head_timeout_in_first", head_timeout_in_first, 3);
-    rig_add(suite, "send_timeout", send_timeout, 3);
-    rig_add(suite, "send_progress", send_progress, 1);
-    rig_add(suite, "send_waits_for_a_disk", send_waits_for_a_disk, 2);
-    rig_add(suite, "lingers", lingers, 3);
-    rig_add(suite, "lingers_over_what_is_unread", lingers_over_what_is_unread, 3);
-    rig_add(suite, "aborted", aborted, CHECK_COUNT(under_way));
-    rig_add(suite, "peer_ends", peer_ends, 2 * CHECK_COUNT(ends));
-    rig_add(suite, "unfinished", unfinished, 3 * CHECK_COUNT(ends));
-    rig_add(suite, "half_closed", half_closed, 1);
-    rig_add(suite, "broken_while_sending", broken_while_sending, 4);
-    rig_add(suite, "file_changes", file_changes, 1);
-    rig_add(suite, "closed_by_host", closed_by_host, 3);
-    rig_add(suite, "closed_in_a_head", closed_in_a_head, 1);
+    check_add_loop(suite, "requests_limit", requests_limit, 3);
+    check_add_loop(suite, "lifetime_limit", lifetime_limit, 1);
+    check_add_loop(suite, "no_keep_alive", no_keep_alive, 1);
+    check_add_loop(suite, "first_timeout", first_timeout, 1);
+    check_add_loop(suite, "idle_timeout", idle_timeout, 1);
+    check_add_loop(suite, "head_timeout", head_timeout, 1);
+    check_add_loop(suite, "head_timeout_is_per_head", head_timeout_is_per_head, 1);
+    check_add_loop(suite, "head_timeout_in_first", head_timeout_in_first, 3);
+    check_add_loop(suite, "send_timeout", send_timeout, 3);
+    check_add_loop(suite, "send_progress", send_progress, 1);
+    check_add_loop(suite, "send_waits_for_a_disk", send_waits_for_a_disk, 2);
+    check_add_loop(suite, "lingers", lingers, 3);
+    check_add_loop(suite, "lingers_over_what_is_unread", lingers_over_what_is_unread, 3);
+    check_add_loop(suite, "aborted", aborted, CHECK_COUNT(under_way));
+    check_add_loop(suite, "peer_ends", peer_ends, 2 * CHECK_COUNT(ends));
+    check_add_loop(suite, "unfinished", unfinished, 3 * CHECK_COUNT(ends));
+    check_add_loop(suite, "half_closed", half_closed, 1);
+    check_add_loop(suite, "broken_while_sending", broken_while_sending, 4);
+    check_add_loop(suite, "file_changes", file_changes, 1);
+    check_add_loop(suite, "closed_by_host", closed_by_host, 3);
+    check_add_loop(suite, "closed_in_a_head", closed_in_a_head, 1);
     return check_main(suite);
 }

@@ -179,13 +179,13 @@ int main(void)
 {
     Suite *suite = suite_create("engine");
 
-    rig_add(suite, "bound", bound, 1);
-    rig_add(suite, "buffers", buffers, 1);
-    rig_add(suite, "timers", timers, 10);
-    rig_add(suite, "sooner", sooner, 1);
-    rig_add(suite, "idle_for_long", idle_for_long, 20);
-    rig_add(suite, "long_pause", long_pause, 1);
-    rig_add(suite, "date", date, 1);
-    rig_add(suite, "nothing", nothing, 1);
+    check_add_loop(suite, "bound", bound, 1);
+    check_add_loop(suite, "buffers", buffers, 1);
+    check_add_loop(suite, "timers", timers, 10);
+    check_add_loop(suite, "sooner", sooner, 1);
+    check_add_loop(suite, "idle_for_long", idle_for_long, 20);
+    check_add_loop(suite, "long_pause", long_pause, 1);
+    check_add_loop(suite, "date", date, 1);
+    check_add_loop(suite, "nothing", nothing, 1);
     return check_main(suite);
 }

@@ -469,30 +469,21 @@ START_TEST(no_more_threads)
 }
 END_TEST
 
-static void add_loop(Suite *suite, const char *name, const TTest *test, size_t cases)
-{
-    TCase *tc = tcase_create(name);
-
-    tcase_set_timeout(tc, 60);
-    tcase_add_loop_test(tc, test, 0, (int)cases);
-    suite_add_tcase(suite, tc);
-}
-
 int main(void)
 {
     Suite *suite = suite_create("executor");
 
     check_add(suite, "no_more_threads", no_more_threads); /* first: what libc keeps of a thread, a forked child would leak */
-    add_loop(suite, "all_run_once", all_run_once, CHECK_COUNT(pool_sizes));
+    check_add_loop(suite, "all_run_once", all_run_once, CHECK_COUNT(pool_sizes));
     check_add(suite, "in_order_of_submission", in_order_of_submission);
     check_add(suite, "from_several_threads", from_several_threads);
-    add_loop(suite, "queue_full", queue_full, 4);
+    check_add_loop(suite, "queue_full", queue_full, 4);
     check_add(suite, "same_job_again", same_job_again);
     check_add(suite, "done_may_free", done_may_free);
-    add_loop(suite, "nothing_new_while_closing", nothing_new_while_closing, 3);
+    check_add_loop(suite, "nothing_new_while_closing", nothing_new_while_closing, 3);
     check_add(suite, "close_waits", close_waits);
     check_add(suite, "close_of_nothing", close_of_nothing);
-    add_loop(suite, "sizes", sizes, CHECK_COUNT(size_cases));
+    check_add_loop(suite, "sizes", sizes, CHECK_COUNT(size_cases));
     check_add(suite, "signals_left_to_the_host", signals_left_to_the_host);
     return check_main(suite);
 }

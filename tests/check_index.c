@@ -297,26 +297,17 @@ START_TEST(full_of_held_records)
 }
 END_TEST
 
-static void add_loop(Suite *suite, const char *name, const TTest *test, size_t cases)
-{
-    TCase *tc = tcase_create(name);
-
-    tcase_set_timeout(tc, 60);
-    tcase_add_loop_test(tc, test, 0, (int)cases);
-    suite_add_tcase(suite, tc);
-}
-
 int main(void)
 {
     Suite *suite = suite_create("index");
 
-    add_loop(suite, "by_hash_and_key", by_hash_and_key, CHECK_COUNT(key_cases));
+    check_add_loop(suite, "by_hash_and_key", by_hash_and_key, CHECK_COUNT(key_cases));
     check_add(suite, "found_is_held", found_is_held);
-    add_loop(suite, "states", states, CHECK_COUNT(state_cases));
+    check_add_loop(suite, "states", states, CHECK_COUNT(state_cases));
     check_add(suite, "unpublished", unpublished);
-    add_loop(suite, "removed_from_chain", removed_from_chain, CHAIN);
+    check_add_loop(suite, "removed_from_chain", removed_from_chain, CHAIN);
     check_add(suite, "chain_too_long", chain_too_long);
-    add_loop(suite, "comes_to_an_end", comes_to_an_end, 6);
+    check_add_loop(suite, "comes_to_an_end", comes_to_an_end, 6);
     check_add(suite, "full_index", full_index);
     check_add(suite, "full_of_held_records", full_of_held_records);
     return check_main(suite);

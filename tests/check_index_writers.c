@@ -268,20 +268,11 @@ START_TEST(readers_and_writers)
 }
 END_TEST
 
-static void add_loop(Suite *suite, const char *name, const TTest *test, size_t cases)
-{
-    TCase *tc = tcase_create(name);
-
-    tcase_set_timeout(tc, 60);
-    tcase_add_loop_test(tc, test, 0, (int)cases);
-    suite_add_tcase(suite, tc);
-}
-
 int main(void)
 {
     Suite *suite = suite_create("index_writers");
 
-    add_loop(suite, "writer_dies", writer_dies, CHECK_COUNT(menders));
+    check_add_loop(suite, "writer_dies", writer_dies, CHECK_COUNT(menders));
     check_add(suite, "not_all_shards", not_all_shards);
     check_add(suite, "readers_and_writers", readers_and_writers); /* last: what libc keeps of a thread, a forked child would leak */
     return check_main(suite);

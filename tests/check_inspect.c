@@ -557,29 +557,20 @@ START_TEST(while_objects_come_and_go)
 END_TEST
 #endif
 
-static void add_loop(Suite *suite, const char *name, const TTest *test, size_t cases)
-{
-    TCase *tc = tcase_create(name);
-
-    tcase_set_timeout(tc, 60);
-    tcase_add_loop_test(tc, test, 0, (int)cases);
-    suite_add_tcase(suite, tc);
-}
-
 int main(void)
 {
     Suite *suite = suite_create("inspect");
 
     check_add(suite, "stat_of_nothing", stat_of_nothing);
     check_add(suite, "stat_of_known_state", stat_of_known_state);
-    add_loop(suite, "object", object, CHECK_COUNT(object_cases));
+    check_add_loop(suite, "object", object, CHECK_COUNT(object_cases));
     check_add(suite, "object_in_use", object_in_use);
     check_add(suite, "list", list);
     check_add(suite, "entries", entries);
     check_add(suite, "no_such_entry", no_such_entry);
     check_add(suite, "no_such_owner", no_such_owner);
     check_add(suite, "nothing_changed", nothing_changed);
-    add_loop(suite, "damaged", damaged, CHECK_COUNT(damage_cases));
+    check_add_loop(suite, "damaged", damaged, CHECK_COUNT(damage_cases));
 #ifndef __SANITIZE_THREAD__
     check_add(suite, "while_objects_come_and_go", while_objects_come_and_go);
 #endif

@@ -409,15 +409,6 @@ START_TEST(mended)
 }
 END_TEST
 
-static void add_loop(Suite *suite, const char *name, const TTest *test, size_t count)
-{
-    TCase *tc = tcase_create(name);
-
-    tcase_set_timeout(tc, 60);
-    tcase_add_loop_test(tc, test, 0, (int)count);
-    suite_add_tcase(suite, tc);
-}
-
 int main(void)
 {
     Suite *suite = suite_create("judge");
@@ -426,10 +417,10 @@ int main(void)
     check_add(suite, "limits", limits);
     check_add(suite, "dies", dies);
     check_add(suite, "takes_too_long", takes_too_long);
-    add_loop(suite, "host", host, CHECK_COUNT(handlers));
+    check_add_loop(suite, "host", host, CHECK_COUNT(handlers));
     check_add(suite, "rights", rights);
-    add_loop(suite, "trap", trap, CHECK_COUNT(traps));
-    add_loop(suite, "trap_in_use", trap_in_use, CHECK_COUNT(traps));
+    check_add_loop(suite, "trap", trap, CHECK_COUNT(traps));
+    check_add_loop(suite, "trap_in_use", trap_in_use, CHECK_COUNT(traps));
     check_add(suite, "cut_off_meanwhile", cut_off_meanwhile);
     check_add(suite, "mended", mended);
     return check_main(suite);

@@ -446,28 +446,19 @@ START_TEST(in_order)
 }
 END_TEST
 
-static void add_loop(Suite *suite, const char *name, const TTest *test, size_t cases)
-{
-    TCase *tc = tcase_create(name);
-
-    tcase_set_timeout(tc, 60);
-    tcase_add_loop_test(tc, test, 0, (int)cases);
-    suite_add_tcase(suite, tc);
-}
-
 int main(void)
 {
     Suite *suite = suite_create("lock");
 
-    add_loop(suite, "found", found, CHECK_COUNT(found_cases));
+    check_add_loop(suite, "found", found, CHECK_COUNT(found_cases));
     check_add(suite, "died_while_mending", died_while_mending);
     check_add(suite, "died_while_others_wait", died_while_others_wait);
     check_add(suite, "one_process_at_a_time", one_process_at_a_time);
-    add_loop(suite, "gives_up_after", gives_up_after, 5);
+    check_add_loop(suite, "gives_up_after", gives_up_after, 5);
     check_add(suite, "not_mended", not_mended);
     check_add(suite, "no_lock_at_all", no_lock_at_all);
     check_add(suite, "release_of_what_is_not_held", release_of_what_is_not_held);
-    add_loop(suite, "out_of_order", out_of_order, CHECK_COUNT(order_cases));
+    check_add_loop(suite, "out_of_order", out_of_order, CHECK_COUNT(order_cases));
     check_add(suite, "in_order", in_order);
     check_add(suite, "one_thread_at_a_time",
               one_thread_at_a_time); /* last: what libc keeps of a thread, a forked child would leak */

@@ -342,14 +342,14 @@ int main(void)
 {
     Suite *suite = suite_create("loop");
 
-    side_add(suite, "connecting", connecting, 1);
-    side_add(suite, "connecting_in_vain", connecting_in_vain, 1);
-    side_add(suite, "descriptors_reserved", descriptors_reserved, 1);
-    side_add(suite, "cannot_listen", cannot_listen, 1);
-    side_add(suite, "fair", fair, 1);
-    side_add(suite, "jobs", jobs, 1);
-    side_add(suite, "posts", posts, 1);
-    side_add(suite, "adopted", adopted, 1);
-    side_add(suite, "adopted_duplicate", adopted_duplicate, 1);
+    check_add_loop(suite, "connecting", connecting, 1);
+    check_add_loop(suite, "connecting_in_vain", connecting_in_vain, 1);
+    check_add_loop(suite, "descriptors_reserved", descriptors_reserved, 1);
+    check_add_loop(suite, "cannot_listen", cannot_listen, 1);
+    check_add_loop(suite, "fair", fair, 1);
+    check_add_loop(suite, "jobs", jobs, 1);
+    check_add_loop(suite, "posts", posts, 1);
+    check_add_loop(suite, "adopted", adopted, 1);
+    check_add_loop(suite, "adopted_duplicate", adopted_duplicate, 1);
     return check_main(suite);
 }

@@ -48,6 +48,16 @@ static inline void check_add(Suite *suite, const char *name, const TTest *test)
     suite_add_tcase(suite, tc);
 }
 
+/* A case for each number from 0 on, as _i. */
+static inline void check_add_loop(Suite *suite, const char *name, const TTest *test, size_t count)
+{
+    TCase *tc = tcase_create(name);
+
+    tcase_set_timeout(tc, 60);
+    tcase_add_loop_test(tc, test, 0, (int)count);
+    suite_add_tcase(suite, tc);
+}
+
 /* Whether fn(arg), in a process of its own, ends with abort(); what it says on standard error goes to `said` (may be NULL). */
 static inline bool check_aborts(void (*fn)(void *arg), void *arg, char *said, size_t size)
 {

@@ -356,28 +356,20 @@ START_TEST(long_mistake)
 }
 END_TEST
 
-static void add_loop(Suite *suite, const char *name, const TTest *test, size_t cases)
-{
-    TCase *tc = tcase_create(name);
-
-    tcase_add_loop_test(tc, test, 0, (int)cases);
-    suite_add_tcase(suite, tc);
-}
-
 int main(void)
 {
     Suite *suite = suite_create("options");
 
-    add_loop(suite, "row", row, CHECK_COUNT(rows));
+    check_add_loop(suite, "row", row, CHECK_COUNT(rows));
     check_add(suite, "rows_are_all", rows_are_all);
     check_add(suite, "policy", policy);
     check_add(suite, "zone_defaults", zone_defaults);
-    add_loop(suite, "size", size, CHECK_COUNT(sizes));
-    add_loop(suite, "duration", duration, CHECK_COUNT(times));
-    add_loop(suite, "no_size", no_size, CHECK_COUNT(no_sizes));
-    add_loop(suite, "no_time", no_time, CHECK_COUNT(no_times));
+    check_add_loop(suite, "size", size, CHECK_COUNT(sizes));
+    check_add_loop(suite, "duration", duration, CHECK_COUNT(times));
+    check_add_loop(suite, "no_size", no_size, CHECK_COUNT(no_sizes));
+    check_add_loop(suite, "no_time", no_time, CHECK_COUNT(no_times));
     check_add(suite, "part_of_a_text", part_of_a_text);
-    add_loop(suite, "bad_parameter", bad_parameter, CHECK_COUNT(bad_parameters));
+    check_add_loop(suite, "bad_parameter", bad_parameter, CHECK_COUNT(bad_parameters));
     check_add(suite, "good_parameters", good_parameters);
     check_add(suite, "long_mistake", long_mistake);
     return check_main(suite);

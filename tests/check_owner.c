@@ -397,28 +397,19 @@ START_TEST(one_creator_at_a_time)
 }
 END_TEST
 
-static void add_loop(Suite *suite, const char *name, const TTest *test, size_t cases)
-{
-    TCase *tc = tcase_create(name);
-
-    tcase_set_timeout(tc, 60);
-    tcase_add_loop_test(tc, test, 0, (int)cases);
-    suite_add_tcase(suite, tc);
-}
-
 int main(void)
 {
     Suite *suite = suite_create("owner");
 
     check_add(suite, "lowest_free_slot", lowest_free_slot);
-    add_loop(suite, "kind", kind, 4);
+    check_add_loop(suite, "kind", kind, 4);
     check_add(suite, "two_caches_in_one_process", two_caches_in_one_process);
     check_add(suite, "left_with_pins", left_with_pins);
     check_add(suite, "many_processes", many_processes);
     check_add(suite, "more_processes_than_slots", more_processes_than_slots);
     check_add(suite, "fork_after_attach", fork_after_attach);
     check_add(suite, "child_ends", child_ends);
-    add_loop(suite, "segment_replaced", segment_replaced, CHECK_COUNT(replaced_cases));
+    check_add_loop(suite, "segment_replaced", segment_replaced, CHECK_COUNT(replaced_cases));
     check_add(suite, "no_permission", no_permission);
     check_add(suite, "one_creator_at_a_time", one_creator_at_a_time);
     return check_main(suite);

@@ -198,11 +198,11 @@ int main(void)
 {
     Suite *suite = suite_create("reply");
 
-    rig_add(suite, "placement", placement, CHECK_COUNT(placed));
-    rig_add(suite, "held_until_completed", held_until_completed, 1);
-    rig_add(suite, "purged_meanwhile", purged_meanwhile, 1);
-    rig_add(suite, "cut_off", cut_off, 4 * CHECK_COUNT(cut));
-    rig_add(suite, "told_after_waiting", told_after_waiting, 2);
-    rig_add(suite, "more_than_a_buffer", more_than_a_buffer, 1);
+    check_add_loop(suite, "placement", placement, CHECK_COUNT(placed));
+    check_add_loop(suite, "held_until_completed", held_until_completed, 1);
+    check_add_loop(suite, "purged_meanwhile", purged_meanwhile, 1);
+    check_add_loop(suite, "cut_off", cut_off, 4 * CHECK_COUNT(cut));
+    check_add_loop(suite, "told_after_waiting", told_after_waiting, 2);
+    check_add_loop(suite, "more_than_a_buffer", more_than_a_buffer, 1);
     return check_main(suite);
 }

@@ -410,30 +410,21 @@ START_TEST(reserve)
 }
 END_TEST
 
-static void add_loop(Suite *suite, const char *name, const TTest *test, size_t cases)
-{
-    TCase *tc = tcase_create(name);
-
-    tcase_set_timeout(tc, 60);
-    tcase_add_loop_test(tc, test, 0, (int)cases);
-    suite_add_tcase(suite, tc);
-}
-
 int main(void)
 {
     Suite *suite = suite_create("segment");
 
-    add_loop(suite, "layout_of_sizes", layout_of_sizes, CHECK_COUNT(layout_sizes));
+    check_add_loop(suite, "layout_of_sizes", layout_of_sizes, CHECK_COUNT(layout_sizes));
     check_add(suite, "layout_of_any_size", layout_of_any_size);
-    add_loop(suite, "layout_refused", layout_refused, CHECK_COUNT(refused_cases));
+    check_add_loop(suite, "layout_refused", layout_refused, CHECK_COUNT(refused_cases));
     check_add(suite, "format", format);
     check_add(suite, "files_of_1k", files_of_1k);
     check_add(suite, "bounds", bounds);
     check_add(suite, "map_refused", map_refused);
     check_add(suite, "reserve", reserve);
-    add_loop(suite, "header_damaged", header_damaged, CHECK_COUNT(header_cases));
+    check_add_loop(suite, "header_damaged", header_damaged, CHECK_COUNT(header_cases));
     check_add(suite, "header_any_bit", header_any_bit);
-    add_loop(suite, "file_of_other_length", file_of_other_length, CHECK_COUNT(length_cases));
+    check_add_loop(suite, "file_of_other_length", file_of_other_length, CHECK_COUNT(length_cases));
     check_add(suite, "file_is_none", file_is_none);
     check_add(suite, "broken", broken);
     return check_main(suite);

@@ -301,15 +301,6 @@ START_TEST(content_of_parts)
 }
 END_TEST
 
-static void add_loop(Suite *suite, const char *name, const TTest *test, size_t count)
-{
-    TCase *tc = tcase_create(name);
-
-    tcase_set_timeout(tc, 60);
-    tcase_add_loop_test(tc, test, 0, (int)count);
-    suite_add_tcase(suite, tc);
-}
-
 int main(void)
 {
     Suite *suite = suite_create("verify");
@@ -319,7 +310,7 @@ int main(void)
     check_add(suite, "sound_with_a_run_askew", sound_with_a_run_askew);
     check_add(suite, "too_many_to_tell", too_many_to_tell);
     check_add(suite, "sound_while_in_use", sound_while_in_use);
-    add_loop(suite, "content", content, CHECK_COUNT(content_cases));
+    check_add_loop(suite, "content", content, CHECK_COUNT(content_cases));
     check_add(suite, "content_of_parts", content_of_parts);
     return check_main(suite);
 }

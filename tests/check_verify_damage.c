@@ -422,19 +422,10 @@ START_TEST(damage)
 }
 END_TEST
 
-static void add_loop(Suite *suite, const char *name, const TTest *test, size_t count)
-{
-    TCase *tc = tcase_create(name);
-
-    tcase_set_timeout(tc, 60);
-    tcase_add_loop_test(tc, test, 0, (int)count);
-    suite_add_tcase(suite, tc);
-}
-
 int main(void)
 {
     Suite *suite = suite_create("verify_damage");
 
-    add_loop(suite, "damage", damage, CHECK_COUNT(cases));
+    check_add_loop(suite, "damage", damage, CHECK_COUNT(cases));
     return check_main(suite);
 }

@@ -482,15 +482,6 @@ START_TEST(started_at_once)
 }
 END_TEST
 
-static void add_loop(Suite *suite, const char *name, const TTest *test, size_t cases)
-{
-    TCase *tc = tcase_create(name);
-
-    tcase_set_timeout(tc, 60);
-    tcase_add_loop_test(tc, test, 0, (int)cases);
-    suite_add_tcase(suite, tc);
-}
-
 int main(void)
 {
     Suite *suite = suite_create("zone");
@@ -498,16 +489,16 @@ int main(void)
     check_add(suite, "made", made);
     check_add(suite, "with_options", with_options);
     check_add(suite, "enabled_everywhere", enabled_everywhere);
-    add_loop(suite, "wrong_options", wrong_options, CHECK_COUNT(wrong_cases));
+    check_add_loop(suite, "wrong_options", wrong_options, CHECK_COUNT(wrong_cases));
     check_add(suite, "path_too_long", path_too_long);
-    add_loop(suite, "same_file", same_file, CHECK_COUNT(same_cases));
+    check_add_loop(suite, "same_file", same_file, CHECK_COUNT(same_cases));
     check_add(suite, "warm", warm);
-    add_loop(suite, "other_size_in_use", other_size_in_use, 2);
-    add_loop(suite, "replaced", replaced, CHECK_COUNT(replaced_cases));
-    add_loop(suite, "in_the_way", in_the_way, CHECK_COUNT(in_the_way_cases));
+    check_add_loop(suite, "other_size_in_use", other_size_in_use, 2);
+    check_add_loop(suite, "replaced", replaced, CHECK_COUNT(replaced_cases));
+    check_add_loop(suite, "in_the_way", in_the_way, CHECK_COUNT(in_the_way_cases));
     check_add(suite, "check_makes_nothing", check_makes_nothing);
     check_add(suite, "something_else", something_else);
     check_add(suite, "half_made", half_made);
-    add_loop(suite, "started_at_once", started_at_once, 4);
+    check_add_loop(suite, "started_at_once", started_at_once, 4);
     return check_main(suite);
 }

@@ -81,13 +81,4 @@ void rig_admit(rig_t *r, const char *target, const char *file, const afpa_limits
 /* Fails unless exactly the replies to these requests were sent. */
 void rig_sent(rig_t *r, const char *requests);
 
-static inline void rig_add(Suite *suite, const char *name, const TTest *test, int count)
-{
-    TCase *tc = tcase_create(name);
-
-    tcase_set_timeout(tc, 60);
-    tcase_add_loop_test(tc, test, 0, count);
-    suite_add_tcase(suite, tc);
-}
-
 #endif

@@ -413,21 +413,21 @@ void transport_cases(Suite *suite, int from, int count, bool whole)
     first = from;
     kinds = count;
     if (whole) {
-        side_add(suite, "taken", taken, kinds);
-        side_add(suite, "refused", refused, 2 * kinds);
-        side_add(suite, "indicated", indicated, kinds);
-        side_add(suite, "indicated_in_part", indicated_in_part, kinds);
-        side_add(suite, "told_of_the_end", told_of_the_end, 2 * kinds);
+        check_add_loop(suite, "taken", taken, kinds);
+        check_add_loop(suite, "refused", refused, 2 * kinds);
+        check_add_loop(suite, "indicated", indicated, kinds);
+        check_add_loop(suite, "indicated_in_part", indicated_in_part, kinds);
+        check_add_loop(suite, "told_of_the_end", told_of_the_end, 2 * kinds);
     }
-    side_add(suite, "receive_then_bytes", receive_then_bytes, kinds);
-    side_add(suite, "into_a_buffer", into_a_buffer, kinds);
-    side_add(suite, "end_of_stream", end_of_stream, kinds);
-    side_add(suite, "end_while_asking", end_while_asking, 2 * kinds);
-    side_add(suite, "sent", sent, 4 * kinds);
-    side_add(suite, "sent_by_reference", sent_by_reference, kinds);
-    side_add(suite, "sent_to_nobody", sent_to_nobody, kinds);
-    side_add(suite, "fair_sending", fair_sending, kinds);
-    side_add(suite, "closed_while_asking", closed_while_asking, kinds);
-    side_add(suite, "closed_in_a_completion", closed_in_a_completion, kinds);
-    side_add(suite, "released", released, kinds);
+    check_add_loop(suite, "receive_then_bytes", receive_then_bytes, kinds);
+    check_add_loop(suite, "into_a_buffer", into_a_buffer, kinds);
+    check_add_loop(suite, "end_of_stream", end_of_stream, kinds);
+    check_add_loop(suite, "end_while_asking", end_while_asking, 2 * kinds);
+    check_add_loop(suite, "sent", sent, 4 * kinds);
+    check_add_loop(suite, "sent_by_reference", sent_by_reference, kinds);
+    check_add_loop(suite, "sent_to_nobody", sent_to_nobody, kinds);
+    check_add_loop(suite, "fair_sending", fair_sending, kinds);
+    check_add_loop(suite, "closed_while_asking", closed_while_asking, kinds);
+    check_add_loop(suite, "closed_in_a_completion", closed_in_a_completion, kinds);
+    check_add_loop(suite, "released", released, kinds);
 }

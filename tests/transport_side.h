@@ -77,13 +77,4 @@ void side_on_disconnected(afpa_endpoint_t *endpoint, afpa_transport_t *transport
 
 struct sockaddr_in side_loopback(unsigned port);
 
-static inline void side_add(Suite *suite, const char *name, const TTest *test, int count)
-{
-    TCase *tc = tcase_create(name);
-
-    tcase_set_timeout(tc, 60);
-    tcase_add_loop_test(tc, test, 0, count);
-    suite_add_tcase(suite, tc);
-}
-
 #endif
