@@ -10,6 +10,16 @@ from wire import exchange, fetch, get
 from zone import Zone
 
 
+def admit(server, zone, target, *headers):
+    """Asks until the fast path answers; whether it did."""
+    for _ in range(20):
+        before = zone.count("fast_hits")
+        fetch(server.port, get(target, *headers))
+        if zone.grows("fast_hits", before, seconds=0.1):
+            return True
+    return False
+
+
 class Pair:
     def __init__(self, kind, size="32m", **more):
         self.kind = kind
@@ -57,13 +67,7 @@ class Pair:
         return ours
 
     def admit(self, target, *headers):
-        """Asks until the fast path answers; whether it did."""
-        for _ in range(20):
-            before = self.zone.count("fast_hits")
-            fetch(self.ours.port, get(target, *headers))
-            if self.zone.grows("fast_hits", before, seconds=0.1):
-                return True
-        return False
+        return admit(self.ours, self.zone, target, *headers)
 
     def from_the_pipeline(self, ask, times, admitted=("/small.bin", "/large.bin")):
         """Whether asking some times makes that many hits, and none of them is the fast path's; which has not gone away meanwhile."""

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from docroot import payload, put
+from pair import admit
 from servers import Server
 from wire import Wire, eventually, fetch, get
 from zone import STOCK_ONLY, Zone
@@ -31,18 +32,6 @@ def root():
     shutil.rmtree(root)
 
 
-def admit(server, zone, *targets):
-    """Asks until the fast path answers each of them."""
-    for target in targets:
-        for _ in range(20):
-            before = zone.count("fast_hits")
-            assert fetch(server.port, get(target)).status == 200
-            if zone.grows("fast_hits", before, seconds=0.1):
-                break
-        else:
-            raise AssertionError(f"{target} is never answered: {zone.stat()}")
-
-
 @contextmanager
 def fast(root, conf, *targets, **more):
     """A server of one worker with the fast path, these targets admitted, and its zone."""
@@ -50,7 +39,7 @@ def fast(root, conf, *targets, **more):
     server = Server("nginx", root, zone, conf=conf, workers=1, revalidate=3600000, **more)
     try:
         with server:
-            admit(server, zone, *targets)
+            assert all(admit(server, zone, target) for target in targets)
             yield server, zone
             assert zone.unpinned() and "signal 11" not in server.log() and "signal 6" not in server.log()
     finally:
@@ -107,7 +96,7 @@ def test_one_file_for_both_logs(root, form, how):
         ask(5)
         assert eventually(lambda: lines(log) == (5, 5), 4), log.read_text()
         server.reload()
-        admit(server, zone, "/a.bin")
+        assert admit(server, zone, "/a.bin")
         said, got = lines(log)
         ask(2)
         assert eventually(lambda: lines(log)[0] == said + 2 and lines(log)[1] >= got + 2, 4), log.read_text()
