@@ -2,15 +2,16 @@
  *
  * One process's use of a zone: look up, open, pin, fill, check.
  *
- * The loop calls afpa_cache_lookup() and afpa_cache_pin(), which take no lock, wait for nothing and touch no disk; system calls
- * they make only when a check is due.
- * Workers call afpa_cache_open(), afpa_cache_fill() and afpa_cache_check(), which may block.
+ * The loop calls afpa_cache_lookup() and afpa_cache_pin(), which take no lock, wait for nothing and touch no disk.  They make
+ * system calls only when a check is due, or when this process needs another piece of its ledger.
+ * Workers call afpa_cache_open(), afpa_cache_fill(), afpa_cache_read() and afpa_cache_check(), which take locks and may block.
  *
  *     lookup ── OK ─────────────► ref ─► pin ─► send ─► unpin ─► release
  *        │                         ▲      │
  *        └─ MISS, STALE ─► (worker) open   └─ EMPTY ─► (worker) fill ─► pin
  *
- * A cache_t and everything reached through it may be used by all threads of the process.
+ * An afpa_cache_t may be used by all threads of the process at once.  A ref or an extent belongs to one holder: it may move from
+ * one thread to another, but must not be used by two at a time.
  */
 #ifndef AFPA_CACHE_H
 #define AFPA_CACHE_H
@@ -39,8 +40,8 @@ typedef struct afpa_identity {
     uint32_t mtime_nsec, ctime_nsec;
 } afpa_identity_t;
 
-/* A held object: as long as it is held, the object record and the chunks pinned through it stay.  A value; the holder may copy
- * it to move it, not to hold twice (afpa_cache_ref_copy). */
+/* A held object: as long as it is held, its record and its first chunk stay.  A value: to assign it is to move it, and only one of
+ * the two may be released; afpa_cache_ref_copy() makes a second hold. */
 typedef struct afpa_ref {
     afpa_cache_t *cache; /* NULL: holds nothing */
     uint32_t object;     /* index of the record */
@@ -54,27 +55,30 @@ typedef struct afpa_ref {
 typedef struct afpa_extent {
     afpa_cache_t *cache;  /* NULL: holds nothing */
     const void *data;     /* mapped, resident */
-    uint64_t file_offset; /* of the same bytes in the segment file, for sendfile() */
-    uint32_t length;      /* bytes of the chunk */
-    uint32_t entry;       /* pin entry */
-    uint32_t object;
+    uint64_t file_offset; /* of the same bytes in the segment file (afpa_zone_fd), for sendfile() */
+    uint32_t length;      /* bytes of the chunk that are in use: those of the file; 0 for an empty one */
+    uint32_t entry;       /* number of the pin entry; the library's */
+    uint32_t object;      /* index of the record; the library's */
     bool by_reference;    /* the chunk has pages of its own: sendfile() from file_offset is allowed if asked for at pin time */
 } afpa_extent_t;
 
 /* Takes an owner slot for this process.  Call after fork, in the process that will use it; `kind` ("nginx", "httpd", "afpactl";
  * at most 15 bytes) is shown by `afpactl stat`.
- * AFPA_OK        *cache is the caller's.
- * AFPA_NO_SPACE  every owner slot is taken, or tmpfs has no room for this process's ledger: serve without the cache.
- * AFPA_INVALID   the segment file cannot be opened by this user, or was replaced; the error says which. */
+ * The zone must stay open until afpa_cache_detach().  May block.
+ * AFPA_OK        *cache is the caller's, to be given back with afpa_cache_detach().
+ * AFPA_NO_SPACE  every owner slot is taken, or there is no memory: serve without the cache.
+ * AFPA_INVALID   the segment file cannot be opened by this user, or was replaced; the error says which.
+ * Unless AFPA_OK, *cache is NULL, which afpa_cache_lookup() and afpa_cache_open() answer with AFPA_DISABLED. */
 afpa_status_t afpa_cache_attach(afpa_zone_t *zone, const char *kind, afpa_cache_t **cache, afpa_error_t *error);
 
-/* Gives the slot back.  Every ref and extent of this process must be released before: what is not stays counted until the slot
- * is reaped, which this call then does.  *cache may be NULL; it is set to NULL. */
+/* Gives the slot back, and with it every pin that this process still holds: refs and extents that were not released must not be
+ * used any more.  No other thread may be in a call on the cache.  *cache may be NULL; it is set to NULL. */
 void afpa_cache_detach(afpa_cache_t **cache);
 
+/* The zone it is attached to. */
 afpa_zone_t *afpa_cache_zone(const afpa_cache_t *cache);
 
-/* The slot of this process in the owner table. */
+/* The slot of this process in the owner table: 0 to afpa_stat_t.owners_limit - 1. */
 unsigned afpa_cache_slot(const afpa_cache_t *cache);
 
 /* ---- in the loop: lock-free, no disk ---- */
@@ -103,8 +107,9 @@ void afpa_cache_ref_copy(const afpa_ref_t *ref, afpa_ref_t *copy);
 /* Lets go, and clears *ref.  Legal on one that holds nothing. */
 void afpa_cache_release(afpa_ref_t *ref);
 
-/* Whether the chunk's memory will be handed to the kernel by reference (sendfile), which changes how it is freed: see design,
- * "zero copy and re-use".  Asked for, it is granted only where extent->by_reference comes back true. */
+/* Whether the chunk's memory will be handed to the kernel by reference (sendfile).  A socket may then refer to its pages long after
+ * the last unpin, so they are replaced, not used again, when the chunk is freed.  Asked for, it is granted only where
+ * extent->by_reference comes back true. */
 typedef enum afpa_pin_mode { AFPA_PIN_COPY, AFPA_PIN_REFERENCE } afpa_pin_mode_t;
 
 /* Pins entry `index` of a held object.  The extent keeps the object too, so ref may be released before it.
@@ -145,14 +150,18 @@ afpa_status_t afpa_cache_fill(const afpa_ref_t *ref, uint32_t index, uint32_t co
 afpa_status_t afpa_cache_read(const afpa_ref_t *ref, uint32_t index, afpa_extent_t *extent);
 
 /* Compares the object of `path`, if there is one, with the file; retires it if they differ.
- * AFPA_OK still the same (and its last check is now); AFPA_CHANGED retired; AFPA_NOT_FOUND not cached. */
+ * AFPA_OK         still the same, and its last check is now.
+ * AFPA_CHANGED    it differed, or the file is gone or cannot be looked at: the object is retired.
+ * AFPA_NOT_FOUND  not cached.
+ * AFPA_DISABLED   as lookup. */
 afpa_status_t afpa_cache_check(afpa_cache_t *cache, const char *path, size_t len);
 
 /* Has a worker do that, and forget the result: what a look-up that said AFPA_CHECK_DUE asks for.  May be called in the loop; `path` is
  * copied.  The cache has to live until the executor's jobs are done.  A full queue is no matter: the next half period asks again. */
 void afpa_cache_check_later(afpa_cache_t *cache, const char *path, size_t len, afpa_executor_t *executor);
 
-/* Retires the object of `path`.  Who holds it may finish.  AFPA_NOT_FOUND: not cached. */
+/* Retires the object of `path`, or the response entry whose key it is (afpa_object_info_t.path).  Who holds it may finish.  Works
+ * on a zone that is switched off, too; `cache` must not be NULL.  AFPA_OK; AFPA_NOT_FOUND: not cached. */
 afpa_status_t afpa_cache_purge(afpa_cache_t *cache, const char *path, size_t len);
 
 /* Takes back slots of dead processes and frees what was waiting for the last pin.  Cheap when there is nothing to do; a server

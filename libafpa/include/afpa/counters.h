@@ -19,7 +19,7 @@ typedef enum afpa_counter {
 /* Reasons to decline are the counters from here on. */
 #define AFPA_DECLINE_FIRST AFPA_DECLINE_DISABLED
 
-/* "pipeline_hits", "min_uses"; static storage; NULL outside the table. */
+/* The name of a counter ("pipeline_hits", "min_uses"), and in a few words what it counts.  Static storage; NULL outside the table. */
 const char *afpa_counter_name(afpa_counter_t counter);
 const char *afpa_counter_help(afpa_counter_t counter);
 

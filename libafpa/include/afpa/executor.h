@@ -35,7 +35,7 @@ struct afpa_executor {
 /* The library's own pool: `threads` POSIX threads (1–64), at most `queue` jobs waiting.  NULL: errno says why. */
 afpa_executor_t *afpa_executor_pthread(unsigned threads, unsigned queue);
 
-/* Closes whatever kind it is.  *executor may be NULL; it is set to NULL. */
+/* Closes whatever kind it is: see afpa_executor.close.  Not from one of its jobs.  *executor may be NULL; it is set to NULL. */
 void afpa_executor_close(afpa_executor_t **executor);
 
 #ifdef __cplusplus

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Looking into a segment: for afpactl and for status pages.  Nothing here needs an owner slot, holds a pin or trusts the
- * segment's content: every index is checked before it is followed, what is shown is a copy.
+ * Looking into a segment: for afpactl and for status pages.  Nothing here but the two calls at the end needs an owner slot, holds
+ * a pin or takes a lock, and nothing trusts the segment's content: every index is checked before it is followed, what is shown is
+ * a copy.
  * Values of objects in use by others are a snapshot and may be a moment old.
  */
 #ifndef AFPA_INSPECT_H
@@ -21,6 +22,7 @@
 extern "C" {
 #endif
 
+/* Room for the longest key of an object, a path or a response entry's, with a NUL. */
 #define AFPA_PATH_MAX 4096
 
 typedef struct afpa_stat {
@@ -37,9 +39,10 @@ typedef struct afpa_stat {
     uint64_t counters[AFPA_COUNTER_LIMIT];
 } afpa_stat_t;
 
+/* Totals of the zone; walks its tables. */
 void afpa_inspect_stat(afpa_zone_t *zone, afpa_stat_t *stat);
 
-/* Sets all counters to zero. */
+/* Sets all counters to zero.  What is counted meanwhile may be lost. */
 void afpa_inspect_reset(afpa_zone_t *zone);
 
 typedef struct afpa_owner_info {
@@ -59,13 +62,13 @@ typedef struct afpa_object_info {
     uint32_t object;           /* index of the record */
     afpa_object_kind_t kind;
     const char *state;         /* phase: "new", "live", "retired"; static storage */
-    char path[AFPA_PATH_MAX];  /* NUL-terminated */
+    char path[AFPA_PATH_MAX];  /* its key, NUL-terminated: a path; of a response entry URL, server and Accept-Encoding */
     size_t path_len;
     afpa_identity_t identity;
     uint32_t entries, entries_pinned;
     uint64_t bytes;            /* payload in memory */
     uint64_t hits;
-    double age, checked;       /* seconds since it was made, since its last check */
+    double age, checked;       /* seconds since it was made; since its last check, of files only */
     uint64_t pins;             /* of its whole pin array */
     uint32_t frequency;        /* S3-FIFO, 0–3 */
     const char *queue;         /* "small", "main", "none" */
@@ -99,8 +102,9 @@ afpa_status_t afpa_inspect_header(afpa_zone_t *zone, uint32_t object, char *head
 typedef void afpa_problem_fn(void *context, const char *problem);
 
 /* Holds every invariant of the segment against its content, under the writers' locks: lists and bitmaps against the pin
- * entries that use them, hash chains, queues, generations, ledgers of dead processes.  Writers wait meanwhile; look-ups do not.
- * Calls fn for each problem; returns their number. */
+ * entries that use them, hash chains, queues, ledgers of dead processes.  First mends what a process that died under one of these
+ * locks left.  Writers wait meanwhile; look-ups do not.  A lock that cannot be had within some seconds is a problem, too.
+ * Calls fn for each problem, up to a thousand; returns their number. */
 size_t afpa_inspect_verify(afpa_zone_t *zone, afpa_problem_fn *fn, void *context);
 
 /* Compares each cached byte of each live object with the file, holding it meanwhile.  An object whose file has changed since its

@@ -24,9 +24,9 @@
 extern "C" {
 #endif
 
-/* Longest header block. */
+/* Longest header block, in bytes. */
 #define AFPA_RESPONSE_HEADER_MAX 4096
-/* Bytes that afpa_response_print() may write: what it says of the connection can be longer than what was said when it was taken. */
+/* Bytes that afpa_response_print() may write: what it says of the connection can be longer than what the captured block said. */
 #define AFPA_RESPONSE_PRINT_MAX (AFPA_RESPONSE_HEADER_MAX + 96)
 
 #define AFPA_REQUESTS_UNLIMITED UINT32_MAX
@@ -45,11 +45,11 @@ typedef struct afpa_response_terms {
                              * every reload, so that older entries are never found again */
     uint32_t revalidate_ms; /* as for afpa_cache_lookup() */
     afpa_limits_t limits;
-    afpa_since_t since; /* see afpa_validators_t */
-    bool both;
-    bool answers_keep_alive;    /* as httpd: a reply says that the connection is kept only to who asked for it, and then for how
-                                 * long and for how many requests; false, as nginx: it says so always, in the words captured */
-    uint32_t keep_alive_said;   /* seconds; of those replies, and not always what the connection gets (limits) */
+    afpa_since_t since;         /* see afpa_validators_t */
+    bool both;                  /* likewise */
+    bool answers_keep_alive;    /* true, as httpd: a reply says that the connection is kept only to a client that asked for it, and
+                                 * then for how long and for how many requests; false, as nginx: always, in the words captured */
+    uint32_t keep_alive_said;   /* seconds in those replies; what the connection really gets is in limits */
     bool strong_etag;           /* a weak one will be another soon (httpd: of a file changed in the last second): not admitted */
     bool expires_follows;       /* Expires is the time of the reply plus a constant; else it has to be a constant itself */
     uint32_t tag;               /* the server's own; comes back in afpa_reply_t */
@@ -69,22 +69,25 @@ afpa_proposal_t *afpa_response_propose(const afpa_request_t *request, const char
                                        const afpa_response_terms_t *terms, const char **why);
 
 /* Puts the entry into the cache, in place of an older one of the same URL, and frees the proposal.  In a worker: takes locks.
- * AFPA_OK; AFPA_NO_SPACE; AFPA_DISABLED. */
+ * AFPA_OK        it is there, or one that says the same was.
+ * AFPA_NO_SPACE  no room for it: the next reply to that URL can be proposed again.
+ * AFPA_DISABLED  as afpa_response_lookup(). */
 afpa_status_t afpa_response_admit(afpa_proposal_t *proposal);
 
-/* Has a worker do that, and forget the result.  May be called in the loop. */
+/* Has a worker do that, and forget the result; takes the proposal over, also if the queue is full.  May be called in the loop. */
 void afpa_response_admit_later(afpa_proposal_t *proposal, afpa_executor_t *executor);
 
 /* Gives up a proposal.  May be NULL. */
 void afpa_response_drop(afpa_proposal_t *proposal);
 
-/* A response entry that is held together with its file object; a value. */
+/* A response entry that is held together with its file object; a value, as afpa_ref_t. */
 typedef struct afpa_response {
     afpa_ref_t entry, file; /* file.cache NULL: holds nothing */
-    const void *block;
+    const void *block;      /* the library's */
 } afpa_response_t;
 
-/* Finds the response of a request, and holds it.  Lock-free; makes a check that is due as afpa_cache_lookup() does.
+/* Finds the response of a request, and holds it.  May be called in the loop: lock-free; makes a check that is due as
+ * afpa_cache_lookup() does.  `server` is that of the terms it was admitted with.
  * AFPA_OK, AFPA_CHECK_DUE   *response is held; with the latter the caller calls afpa_response_check_later().
  * AFPA_STALE, AFPA_MISS     holds nothing: the request is the server's.
  * AFPA_DISABLED             the zone is off, or cache is NULL. */
@@ -93,13 +96,15 @@ afpa_status_t afpa_response_lookup(afpa_cache_t *cache, uint64_t server, const a
 /* Lets go.  Legal on one that holds nothing. */
 void afpa_response_release(afpa_response_t *response);
 
-/* What the request's conditions are judged by; valid while the response is held. */
+/* What the request's conditions are judged by; its etag is valid while the response is held. */
 afpa_validators_t afpa_response_validators(const afpa_response_t *response);
 
+/* Limits and tag of the terms it was admitted with; valid while the response is held. */
 const afpa_limits_t *afpa_response_limits(const afpa_response_t *response);
 uint32_t afpa_response_tag(const afpa_response_t *response);
 
-/* The first chunk of the file's payload, all of it if it has one; in memory while the response is held. */
+/* The first chunk of the file's payload, which is all of it if afpa_ref_entries(&response->file) is 1: *length bytes, in memory
+ * while the response is held. */
 const void *afpa_response_payload(const afpa_response_t *response, uint32_t *length);
 
 /* What a reply says of its connection. */
@@ -109,8 +114,8 @@ typedef struct afpa_persistence {
     uint32_t left;   /* requests that may follow; from AFPA_REQUESTS_UNLIMITED / 2 on it does not say how many */
 } afpa_persistence_t;
 
-/* Writes the header block of a 200 or a 304 with `date` (AFPA_HTTP_DATE bytes) in it; returns its length, at most
- * AFPA_RESPONSE_PRINT_MAX. */
+/* Writes the header block of a 200 or a 304 with `date` (AFPA_HTTP_DATE bytes) in it to `out`, without a NUL.  Returns its length,
+ * at most AFPA_RESPONSE_PRINT_MAX. */
 size_t afpa_response_print(const afpa_response_t *response, bool not_modified, afpa_persistence_t persistence, const char *date,
                            char *out);
 

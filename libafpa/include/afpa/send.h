@@ -22,7 +22,7 @@
 extern "C" {
 #endif
 
-/* Chunks that may be in flight at once; a slow client never pins more of an object than this. */
+/* Chunks that may be in flight at once, at most and unless told otherwise; a slow client never pins more of an object. */
 #define AFPA_SEND_WINDOW_MAX 16
 #define AFPA_SEND_WINDOW 8
 
@@ -40,8 +40,8 @@ typedef struct afpa_send_setup {
     uint64_t offset, bytes;   /* of the payload; bytes 0 for HEAD and 304 */
     uint64_t zerocopy;        /* payload from this size on is offered by reference; UINT64_MAX: never */
     unsigned window;          /* chunks, 1 … AFPA_SEND_WINDOW_MAX; 0: AFPA_SEND_WINDOW */
-    afpa_transport_t *transport;
-    afpa_executor_t *executor;
+    afpa_transport_t *transport; /* stays valid until `ended` */
+    afpa_executor_t *executor;   /* fills chunks; likewise */
     /* The reply cannot be finished, but for a reason the transport does not know: the caller disconnects, so that the peer sees it
      * cut.  What is in flight completes all the same, then `ended` follows; not from within this call. */
     void (*cut)(afpa_send_t *send);
@@ -86,6 +86,7 @@ void afpa_send_start(afpa_send_t *send);
 /* Stops sending (the client went away, a time-out).  `ended` follows as soon as nothing is in flight and no job is queued. */
 void afpa_send_abort(afpa_send_t *send);
 
+/* The context of its setup. */
 void *afpa_send_context(const afpa_send_t *send);
 
 /* "wait-fill"; for logs. */

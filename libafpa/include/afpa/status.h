@@ -21,10 +21,11 @@ typedef enum afpa_status {
     AFPA_DECLINED,     /* the cache will not hold this: the server serves the file itself; a reason goes with it */
     AFPA_DISABLED,     /* the zone is switched off, or this process has no owner slot: the server serves by itself */
     AFPA_CHANGED,      /* the file is not what it was: a reply already begun is cut, never finished */
-    AFPA_NO_SPACE,     /* nothing can be evicted now: the server serves by itself, or the reply is cut */
+    AFPA_NO_SPACE,     /* no chunk can be evicted now, or memory, a queue or the owner slots are used up: the server serves by
+                        * itself, or the reply is cut */
     AFPA_IO_ERROR,     /* reading failed, errno says why: as AFPA_CHANGED */
-    AFPA_CLOSED,       /* the connection is closed, by either side */
-    AFPA_NOT_FOUND,    /* no such zone, object or entry */
+    AFPA_CLOSED,       /* the connection is closed, by either side: nothing more can be sent or received on it */
+    AFPA_NOT_FOUND,    /* no such zone, object or entry: nothing was done */
     AFPA_INVALID,      /* an argument or a segment is not valid; afpa_error_t says which and why */
     AFPA_IN_USE        /* held by living processes; afpa_error_t says by whom */
 } afpa_status_t;

@@ -62,6 +62,8 @@ typedef enum afpa_disconnect {
                               * its completion the transport is the provider's again and must not be touched */
 } afpa_disconnect_t;
 
+/* Bytes that one connection may send in one turn of its loop before others have theirs.  With them a client that takes whatever is
+ * sent would keep the loop for as long as its file is. */
 #define AFPA_TRANSPORT_SHARE 2097152u
 
 /* Requests.  Those that return a status: AFPA_OK, the request was taken and will complete; else it was not, and will not.

@@ -44,13 +44,15 @@ typedef struct afpa_zone_options {
 void afpa_zone_options_init(afpa_zone_options_t *options);
 
 /* Reads one "key=value" parameter of afpa_zone / AfpaZone (path=, chunk=, mlock=) into options.  `value` strings are not
- * copied: options->path points into `text`, which must be NUL-terminated and outlive options. */
+ * copied: options->path points into `text`, which must be NUL-terminated and outlive options.
+ * AFPA_OK; AFPA_INVALID: no such parameter, or not a value it takes. */
 afpa_status_t afpa_zone_options_parse(afpa_zone_options_t *options, const char *text, afpa_error_t *error);
 
 /* Whether two declarations of one configuration stand for the same file; that is a mistake, whatever their names. */
 bool afpa_zone_options_same_file(const afpa_zone_options_t *a, const afpa_zone_options_t *b);
 
-/* Checks options, and that the zone could be opened, without making or changing anything (a server's configuration test).
+/* Checks options, and that the zone could be opened, without making or changing anything (a server's configuration test).  Whether
+ * there is room for a new segment, and a limit to lock it, is not looked at.
  * AFPA_OK, AFPA_INVALID, AFPA_IN_USE as afpa_zone_open(). */
 afpa_status_t afpa_zone_check(const afpa_zone_options_t *options, afpa_error_t *error);
 
@@ -59,22 +61,31 @@ afpa_status_t afpa_zone_check(const afpa_zone_options_t *options, afpa_error_t *
  * by an empty one, with a warning in the log.
  * May block (creation allocates and locks `size` bytes).  Call before forking.  A segment that is there and that nobody uses is
  * judged by a child process, with the rights of `uid` and `gid` where this one is root's; SIGCHLD is blocked in this thread meanwhile.
- * AFPA_OK       *zone is the caller's, to be given back with afpa_zone_close().
- * AFPA_INVALID  options are wrong, or the file cannot be made or mapped: not tmpfs, no room, no permission, mlock=require refused.
- * AFPA_IN_USE   the segment has another size or chunk and living owners. */
+ * AFPA_OK        *zone is the caller's, to be given back with afpa_zone_close().
+ * AFPA_INVALID   options are wrong, or the file cannot be made or mapped: not tmpfs, no room, no permission, mlock=require refused.
+ * AFPA_IN_USE    the segment has another size or chunk and living owners, or other processes replace it over and over.
+ * AFPA_NO_SPACE  out of memory.
+ * Unless AFPA_OK, *zone is NULL and the error says why, as with every call here that takes one. */
 afpa_status_t afpa_zone_open(const afpa_zone_options_t *options, afpa_zone_t **zone, afpa_error_t *error);
 
 /* Attaches to a segment that exists, for a tool.  `name_or_path` with a '/' is a path.  With drop_rights and an effective
  * user 0, the whole process takes on the user and group of the segment's owner, for good, before the content is looked at:
  * the owner can write anything into it.
- * AFPA_NOT_FOUND no such file; AFPA_INVALID not a segment, damaged, of another layout version, or not accessible. */
+ * AFPA_OK         *zone is the caller's, to be given back with afpa_zone_close().
+ * AFPA_NOT_FOUND  no such file.
+ * AFPA_INVALID    not a segment, damaged, of another layout version, or not accessible.
+ * AFPA_NO_SPACE   out of memory. */
 afpa_status_t afpa_zone_attach(const char *name_or_path, bool drop_rights, afpa_zone_t **zone, afpa_error_t *error);
 
 /* Unmaps.  *zone may be NULL; it is set to NULL.  No cache may be attached through it any more. */
 void afpa_zone_close(afpa_zone_t **zone);
 
-/* Removes the segment's file; waits for who is making or replacing it.  AFPA_IN_USE if it has living owners (pass force to remove it
- * all the same: they go on, on the memory they have mapped, and nobody new joins them), or if it is replaced over and over. */
+/* Removes the segment's file.  May block: waits for a process that is making or replacing it.
+ * AFPA_OK         removed.
+ * AFPA_IN_USE     it has living owners, or other processes replace it over and over.  With `force` owners do not matter: they go
+ *                 on, on the memory they have mapped, and nobody new joins them.
+ * AFPA_NOT_FOUND  no such file.
+ * AFPA_INVALID    not a segment, or it may not be opened or removed. */
 afpa_status_t afpa_zone_destroy(const char *name_or_path, bool force, afpa_error_t *error);
 
 /* The name given at creation, the path, the bytes given as size, the chunk size; valid as long as the zone is open. */
