@@ -38,8 +38,9 @@
 #define F2FS_SUPER_MAGIC 0xF2F52010
 #endif
 
-#define WAIT_MS 50        /* between two looks at the reader's life */
-#define WAIT_ROUNDS 600   /* 30 s for one chunk: then the disk is as good as gone */
+#define WAIT_MS 50        /* between two looks at whether the reader lives */
+#define WAIT_ROUNDS 600   /* so 30 s while another process reads the chunk: then the disk is as good as gone */
+#define DRAIN_NS 2000000  /* between two looks at whether a draining entry has lost its last pin; so 1.2 s */
 /* A file changed less than this ago may change again within the same time stamp (a kernel tick is at most 10 ms), unseen. */
 #define SETTLE_NS 20000000
 /* A write() stamps the file and then copies: what is read meanwhile is old, and no later stamp tells.  So what was read this soon
@@ -184,7 +185,7 @@ static void wait_for(afpa_cache_t *cache, uint32_t entry, uint64_t word)
 /* An entry that is being evicted while somebody still sends from it: it comes free with the last pin. */
 static void wait_draining(afpa_cache_t *cache)
 {
-    struct timespec pause = {0, 2000000};
+    struct timespec pause = {0, DRAIN_NS};
 
     afpa__space_take(cache->segment);
     afpa__draining_poll(cache->segment);
@@ -194,7 +195,7 @@ static void wait_draining(afpa_cache_t *cache)
 
 /* ---- reading ---- */
 
-/* FILLING → PINNED, or → EMPTY.  That there is no room is no error of reading: it is not counted as one. */
+/* FILLING → PINNED, or → EMPTY.  Want of room is no error of reading, and is not counted as one. */
 static void finish(afpa_cache_t *cache, uint32_t entry, uint64_t word, afpa_status_t status)
 {
     afpa__segment_t *s = cache->segment;

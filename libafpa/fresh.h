@@ -31,11 +31,11 @@ static inline bool afpa__fresh_young(uint64_t age, uint32_t revalidate_ms)
     return age < ((uint64_t)revalidate_ms + 1) / 2;
 }
 
-/* afpa__fresh_lookup() of an object that is not young. */
+/* afpa__fresh_lookup() for an object that is not young. */
 afpa_status_t afpa__fresh_due(afpa_cache_t *cache, uint32_t object, uint32_t revalidate_ms, bool *checked);
 
-/* What a look-up may do with a held object: as judged, but AFPA_OK where a check is due and can be made
- * at once; then *checked says whether the object was stale. */
+/* What a look-up may do with a held object: as afpa__fresh_judge(), but AFPA_OK where a check was due, could be made at once and
+ * found no difference.  *checked: so it was, and the object had been stale. */
 static inline afpa_status_t afpa__fresh_lookup(afpa_cache_t *cache, uint32_t object, uint32_t revalidate_ms, bool *checked)
 {
     *checked = false;

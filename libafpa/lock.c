@@ -5,7 +5,7 @@
  * Order: shard, then space.  Who holds the space lock may only *try* a shard (eviction does), and passes the victim over when
  * it is busy.  No system call that can wait for a disk is made under either.
  * A holder that dies leaves the lock to the next taker with AFPA__LOCK_DIED: a shard is then dropped (index.c), the space state
- * derived anew from objects and entries (chunk.c).
+ * derived anew from objects and entries (space.c).
  */
 #include "config.h"
 

@@ -5,7 +5,6 @@
 #ifndef AFPA_OWNER_H
 #define AFPA_OWNER_H
 
-#include <pthread.h>
 #include <stdbool.h>
 #include <stdint.h>
 
@@ -22,13 +21,13 @@ void afpa__owner_release(afpa__segment_t *segment, int fd, uint32_t slot);
 /* Whether the process that has the slot lives.  `fd` is any descriptor of the segment file that holds no lock on that slot. */
 bool afpa__owner_alive(int fd, uint32_t slot);
 
-/* How many slots such processes have. */
+/* How many slots are held by living processes.  `fd` likewise. */
 unsigned afpa__owners_living(int fd);
 
 /* Takes a dead process's slot back.  Not by two threads of one process at once with the same fd.  false: alive, or free. */
 bool afpa__owner_reap(afpa__segment_t *segment, int fd, uint32_t slot);
 
-/* The byte that creation of a segment is serialised with. */
+/* The lock under which a segment is made, judged, replaced or removed: a byte of its file.  Waits; released with fd at the latest. */
 bool afpa__owner_lock_creation(int fd);
 void afpa__owner_unlock_creation(int fd);
 

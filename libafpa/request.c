@@ -176,9 +176,9 @@ const char *afpa__value_end(const char *start, const char *at, const char *end)
 
 /* ---- the reader ---- */
 
-/* What is being read.  A step returns false when it cannot go on: `stop` says why, and *why more. */
 #define FIELDS_MAX 100 /* httpd: LimitRequestFields; with more than that it refuses a request */
 
+/* What is being read.  A step returns false when it cannot go on: `stop` says why, and *why more. */
 typedef struct reader {
     const char *at, *end;
     afpa_request_t *request;

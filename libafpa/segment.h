@@ -6,8 +6,8 @@
  * before it is followed (afpa__object_at and its like return NULL for one that is out of range).
  * What look-ups read without a lock is _Atomic; everything else says which lock covers it.
  *
- *   header | owners | shards | space | buckets | ghost | uses | objects | entries | groups | chunks | data … | ledger rows …
- *   '------------------------ tables, reserved at creation ----------------------------------' '- `size` -' '- sparse -'
+ *   header | owners | shards | space | buckets | ghosts | uses | objects | entries | groups | chunks | data … | ledger rows …
+ *   '---------------------- `size` bytes at most, reserved at creation ------------------------------------' '- sparse -'
  */
 #ifndef AFPA_SEGMENT_H
 #define AFPA_SEGMENT_H
@@ -196,7 +196,7 @@ bool afpa__segment_reserve(const afpa__segment_t *segment, uint64_t at, uint64_t
 void afpa__segment_format(afpa__segment_t *segment, const char *name);
 
 /* Checks the header of an open file against its size, and gives the layout it must have.
- * AFPA_INVALID: the error says what is wrong with it ("has layout version 3, this is 1"). */
+ * AFPA_INVALID: the error says what is wrong with it ("has layout version 3, this release has 6"). */
 afpa_status_t afpa__segment_examine(int fd, const char *path, afpa__layout_t *layout, afpa_error_t *error);
 
 /* The segment is damaged beyond what a shard or the allocator can mend: everyone bypasses it, the next server start replaces it. */

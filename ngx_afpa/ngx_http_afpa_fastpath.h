@@ -21,8 +21,8 @@ typedef struct {
     afpa_io_t *receiving, *sending;
     void *buffer;
     size_t size;
-    ngx_uint_t at_once; /* receives, and bytes sent, in this turn */
-    uint64_t sent;
+    ngx_uint_t at_once; /* receives that are left to it in this turn */
+    uint64_t sent;      /* bytes, in this turn */
     time_t idle_since; /* as nginx knows it */
     /* nginx's, while the engine has it; NULL before the first request that nginx has seen. */
     ngx_event_handler_pt keepalive_handler;
