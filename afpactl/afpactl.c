@@ -38,7 +38,7 @@ static const command_t commands[] = {
     {"restore", "[FILE]", "warm from such a list", cmd_restore},
     {"enable", "", "have all processes use the zone", cmd_enable},
     {"disable", "", "have all processes bypass it, at once", cmd_disable},
-    {"serve", "[-p PORT] [-j N] DIR", "serve a folder from the zone, by itself", cmd_serve},
+    {"serve", "[-p PORT] [-j N] DIR", "serve a directory from the zone, by itself", cmd_serve},
     {"create", "NAME SIZE", "make a segment without a server", cmd_create},
     {"destroy", "NAME|PATH", "remove a segment", cmd_destroy},
 };

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * afpactl serve: the engine alone, in front of a folder.  A small static server to try the cache with, and the reference that
+ * afpactl serve: the engine alone, in front of a directory.  A small static server to try the cache with, and the reference that
  * benchmarks measure the modules against.
  *
  * Each thread has a loop, an engine and a listening socket of its own.  A request that has no response entry yet goes through a
@@ -362,7 +362,7 @@ static error_t on_option(int key, char *arg, struct argp_state *state)
         serve->operand = arg;
         return 0;
     case ARGP_KEY_NO_ARGS:
-        argp_error(state, "a folder is needed");
+        argp_error(state, "a directory is needed");
         return 0;
     default:
         return ARGP_ERR_UNKNOWN;
@@ -373,7 +373,7 @@ static const struct argp_option options[] = {{"port", 'p', "PORT", 0, "listen on
                                              {"jobs", 'j', "N", 0, "threads; default: one per processor", 0},
                                              {0}};
 static const struct argp_child children[] = {{&app_argp, 0, NULL, 0}, {0}};
-static const struct argp argp = {options,  on_option, "DIR", "Serves the files of a folder from the zone, on 127.0.0.1.",
+static const struct argp argp = {options,  on_option, "DIR", "Serves the files of a directory from the zone, on 127.0.0.1.",
                                  children, NULL,      NULL};
 
 int cmd_serve(app_t *app, int argc, char **argv)

@@ -235,7 +235,7 @@ int cmd_warm(app_t *app, int argc, char **argv)
     load_options_init(&o.load);
     app_parse(&argp, argc, argv, &o);
     if (o.count == 0) {
-        complain("warm: files, folders, URLs, or - for a list on standard input are needed");
+        complain("warm: files, directories, URLs, or - for a list on standard input are needed");
         return EXIT_USAGE;
     }
     raise_file_limit();

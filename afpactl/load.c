@@ -109,7 +109,7 @@ const char *load_reason(int error)
 static const char *reason_help(const char *word)
 {
     static const char *const own[][2] = {
-        {"loop", "a symbolic link leads back to a folder it is in"},
+        {"loop", "a symbolic link leads back to a directory it is in"},
         {"https", "https:// is not supported; warm the file itself, or request it with another program"},
         {"bad_url", "not a valid http:// URL"},
         {"unreachable", "the server cannot be reached"},

@@ -81,7 +81,7 @@ static char *current_folder(void)
 
     if (name)
         return name;
-    complain("the current folder: %s", strerror(errno));
+    complain("the current directory: %s", strerror(errno));
     exit(EXIT_NOT_SO);
 }
 

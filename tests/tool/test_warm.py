@@ -99,7 +99,7 @@ def test_folder_that_is_gone(zone, tmp_path):
     for args in (["warm", "etc/passwd"], ["purge", "etc/passwd"], ["show", "etc/passwd"], ["list", "etc/p*"]):
         script = 'rmdir "$PWD"; exec "$@"'
         (tmp_path / "gone").mkdir(exist_ok=True)
-        zone.run(*args, cwd=tmp_path / "gone", prefix=["sh", "-c", script, "sh"]).fails(NOT_SO, "the current folder: No such file")
+        zone.run(*args, cwd=tmp_path / "gone", prefix=["sh", "-c", script, "sh"]).fails(NOT_SO, "the current directory: No such file")
     assert zone.paths() == [], "expected nothing to be loaded"
 
 
