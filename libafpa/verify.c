@@ -4,7 +4,8 @@
  *
  * Under all writers' locks, objects and entries are walked once and everything that is derived from them is derived again in
  * private memory, then compared: bitmaps, free lists, chains, queues, draining list, ledgers.  Words of entries may still go
- * EMPTY → FILLING → PINNED meanwhile, which contradicts nothing.
+ * EMPTY → FILLING → PINNED meanwhile, which contradicts nothing.  What a process left that died under one of the locks is mended
+ * first, as by any taker of it.
  */
 #include "config.h"
 
@@ -279,12 +280,13 @@ static void mark_lists(check_t *c, const afpa__segment_t *s, uint16_t *list_of)
 static void check_chunk_lists(check_t *c)
 {
     uint32_t chunks = c->s->layout.chunks;
-    uint16_t *is = calloc(chunks, 2 * sizeof(*is)), *should = is + chunks;
+    uint16_t *is = calloc(chunks, 2 * sizeof(*is)), *should;
 
     if (!is) {
         problem(c, "out of memory");
         return;
     }
+    should = is + chunks;
     afpa__chunk_relist(&c->copy);
     mark_lists(c, c->s, is);
     mark_lists(c, &c->copy, should);
