@@ -108,6 +108,7 @@ static void put_text(line_t *line, const char *text)
     put(line, text, strlen(text));
 }
 
+/* At most 127 bytes: what is longer is cut off, so only for what is known to be short. */
 static void put_format(line_t *line, const char *format, ...) __attribute__((format(printf, 2, 3)));
 static void put_format(line_t *line, const char *format, ...)
 {
@@ -199,8 +200,10 @@ static void put_common(line_t *line, format_t format, const server_rec *s, const
 {
     const afpa_request_t *request = reply->request;
 
-    if (format == V_CLF || format == V_ECLF)
-        put_format(line, "%s ", s->server_hostname);
+    if (format == V_CLF || format == V_ECLF) {
+        put_text(line, s->server_hostname);
+        put_text(line, " ");
+    }
     put_format(line, "%s - - %s \"", client->ip, now_text(0));
     put_escaped(line, request->line.at, request->line.length);
     put_format(line, "\" %u ", reply->status);
