@@ -38,8 +38,9 @@ bool object_live(const object_t *object);
 /* Whether it is a response entry of this URL: there may be several, by server and Accept-Encoding. */
 bool object_is_response(const object_t *object, const char *url);
 
-/* The live object that an operand means: of a URL the response entry that is asked for most; else what is under that path as it is written, or made absolute and folded (path_absolute, which
- * has to be called before the rights change).  false: not cached.  The caller frees object->path. */
+/* The live object that an operand means.  Of a URL: the response entry that is asked for most.  Of a path: what is cached under it as
+ * it is written, or made absolute and folded (path_absolute(), which has to be called before the rights change).
+ * false: not cached.  The caller frees object->path. */
 bool object_find(app_t *app, const char *operand, const char *absolute, object_t *object);
 
 /* The fields list and show have in common. */

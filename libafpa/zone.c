@@ -97,7 +97,8 @@ afpa_status_t afpa_zone_options_parse(afpa_zone_options_t *options, const char *
         if (!parse_mlock(options, text + 6))
             return afpa__fail(error, AFPA_INVALID, "\"%s\": mlock is one of try, require, off", text);
     } else {
-        return afpa__fail(error, AFPA_INVALID, "unknown parameter \"%s\" (path=FILE, chunk=SIZE and mlock=try|require|off are known)", text);
+        return afpa__fail(error, AFPA_INVALID,
+                          "unknown parameter \"%s\" (path=FILE, chunk=SIZE and mlock=try|require|off are known)", text);
     }
     return AFPA_OK;
 }
@@ -149,8 +150,7 @@ bool afpa_zone_options_same_file(const afpa_zone_options_t *a, const afpa_zone_o
 
     options_path(a, path_a, sizeof(path_a));
     options_path(b, path_b, sizeof(path_b));
-    return strcmp(path_a, path_b) == 0 ||
-           (strcmp(basename(path_a), basename(path_b)) == 0 && folder_same(path_a, path_b));
+    return strcmp(path_a, path_b) == 0 || (strcmp(basename(path_a), basename(path_b)) == 0 && folder_same(path_a, path_b));
 }
 
 static afpa_status_t options_check(const afpa_zone_options_t *o, candidate_t *c, char *path, size_t room, afpa_error_t *error)
@@ -159,15 +159,17 @@ static afpa_status_t options_check(const afpa_zone_options_t *o, candidate_t *c,
     uint32_t chunk = o->chunk_size ? o->chunk_size : (uint32_t)afpa_option_default(AFPA_OPTION_CHUNK);
 
     if (!name_valid(name))
-        return afpa__fail(error, AFPA_INVALID, "zone \"%s\": a name has 1 to %d letters, digits, '-', '_' or '.'", name, AFPA_ZONE_NAME_MAX);
+        return afpa__fail(error, AFPA_INVALID, "zone \"%s\": a name has 1 to %d letters, digits, '-', '_' or '.'", name,
+                          AFPA_ZONE_NAME_MAX);
     if (o->path && o->path[0] != '/')
         return afpa__fail(error, AFPA_INVALID, "zone \"%s\": the path \"%s\" must be absolute", name, o->path);
     if (o->path && strlen(o->path) >= room)
         return afpa__fail(error, AFPA_INVALID, "zone \"%s\": the path is too long", name);
     options_path(o, path, room);
     if (!afpa__layout_compute(&c->wanted, o->size, chunk))
-        return afpa__fail(error, AFPA_INVALID, "zone \"%s\": size %llu with chunks of %u is out of range (at least %d bytes and 4 chunks)",
-                    name, (unsigned long long)o->size, chunk, AFPA_ZONE_SIZE_MIN);
+        return afpa__fail(error, AFPA_INVALID,
+                          "zone \"%s\": size %llu with chunks of %u is out of range (at least %d bytes and 4 chunks)", name,
+                          (unsigned long long)o->size, chunk, AFPA_ZONE_SIZE_MIN);
     c->options = o;
     c->path = path;
     c->user = o->uid == (uid_t)-1 ? geteuid() : o->uid;
@@ -186,8 +188,10 @@ static afpa_status_t folder_check(const candidate_t *c, afpa_error_t *error)
     if (statfs(folder, &fs) != 0)
         return afpa__fail(error, AFPA_INVALID, "zone \"%s\": %s: %s", c->options->name, folder, strerror(errno));
     if (fs.f_type != TMPFS_MAGIC)
-        return afpa__fail(error, AFPA_INVALID, "zone \"%s\": %s is not on tmpfs (a segment on a disk file system would wait for the disk); use a path under %s",
-                    c->options->name, c->path, AFPA_ZONE_DIR);
+        return afpa__fail(
+            error, AFPA_INVALID,
+            "zone \"%s\": %s is not on tmpfs (a segment on a disk file system would wait for the disk); use a path under %s",
+            c->options->name, c->path, AFPA_ZONE_DIR);
     return AFPA_OK;
 }
 
@@ -204,8 +208,8 @@ static afpa_status_t rights_judge(candidate_t *c, afpa_error_t *error)
         return afpa__fail(error, AFPA_INVALID, "zone \"%s\": %s is not a regular file", c->options->name, c->path);
     c->to_be_given = c->options->gid != (gid_t)-1 && st.st_gid != c->options->gid;
     if (st.st_mode & (S_IWGRP | S_IWOTH))
-        return afpa__fail(error, AFPA_INVALID, "zone \"%s\": %s may be written by others (mode %03o); remove it", c->options->name, c->path,
-                    st.st_mode & 0777);
+        return afpa__fail(error, AFPA_INVALID, "zone \"%s\": %s may be written by others (mode %03o); remove it", c->options->name,
+                          c->path, st.st_mode & 0777);
     if (st.st_size == 0 && geteuid() == 0 && st.st_uid != 0) {
         snprintf(error->text, sizeof(error->text), "%s: was left empty by user %d", c->path, (int)st.st_uid);
         return AFPA_NOT_FOUND;
@@ -214,8 +218,9 @@ static afpa_status_t rights_judge(candidate_t *c, afpa_error_t *error)
         return AFPA_OK;
     c->to_be_given = st.st_uid == 0 || st.st_uid == geteuid();
     if (afpa__owners_living(c->fd) > 0 || (!c->to_be_given && geteuid() != 0))
-        return afpa__fail(error, AFPA_INVALID, "zone \"%s\": %s belongs to user %d, but the processes of this server run as user %d",
-                    c->options->name, c->path, (int)st.st_uid, (int)c->user);
+        return afpa__fail(error, AFPA_INVALID,
+                          "zone \"%s\": %s belongs to user %d, but the processes of this server run as user %d", c->options->name,
+                          c->path, (int)st.st_uid, (int)c->user);
     if (c->to_be_given && st.st_size == 0)
         return AFPA_OK;
     snprintf(error->text, sizeof(error->text), "%s: belonged to user %d", c->path, (int)st.st_uid);
@@ -226,8 +231,8 @@ static afpa_status_t give(const candidate_t *c, afpa_error_t *error)
 {
     if (!c->to_be_given || fchown(c->fd, c->user, c->options->gid) == 0)
         return AFPA_OK;
-    return afpa__fail(error, AFPA_INVALID, "zone \"%s\": %s: cannot be given to user %d%s: %s", c->options->name, c->path, (int)c->user,
-                      c->options->gid == (gid_t)-1 ? "" : " with that group", strerror(errno));
+    return afpa__fail(error, AFPA_INVALID, "zone \"%s\": %s: cannot be given to user %d%s: %s", c->options->name, c->path,
+                      (int)c->user, c->options->gid == (gid_t)-1 ? "" : " with that group", strerror(errno));
 }
 
 /* ---- making ---- */
@@ -305,9 +310,11 @@ static afpa_status_t adopt(candidate_t *c, afpa_zone_t *zone, afpa_error_t *erro
                  (unsigned long long)c->found.size, c->found.chunk_size, (unsigned long long)c->wanted.size, c->wanted.chunk_size);
         if (living == 0)
             return AFPA_NOT_FOUND;
-        return afpa__fail(error, AFPA_IN_USE, "zone \"%s\": %s is in use by %u processes with size %llu and chunk %u, not %llu and %u; stop them to change it",
-                    c->options->name, c->path, living, (unsigned long long)c->found.size, c->found.chunk_size,
-                    (unsigned long long)c->wanted.size, c->wanted.chunk_size);
+        return afpa__fail(
+            error, AFPA_IN_USE,
+            "zone \"%s\": %s is in use by %u processes with size %llu and chunk %u, not %llu and %u; stop them to change it",
+            c->options->name, c->path, living, (unsigned long long)c->found.size, c->found.chunk_size,
+            (unsigned long long)c->wanted.size, c->wanted.chunk_size);
     }
     if (afpa__segment_map(segment, &c->found, c->fd, c->path, error) != AFPA_OK)
         return AFPA_NOT_FOUND;
@@ -361,8 +368,8 @@ static afpa_status_t content_check(const candidate_t *c, afpa_error_t *error)
 
     if (!c->options->path || pread(c->fd, &magic, sizeof(magic), 0) <= 0 || magic == AFPA_MAGIC || magic == 0)
         return AFPA_OK;
-    return afpa__fail(error, AFPA_INVALID, "zone \"%s\": %s is not an AFPA segment: name another path, or remove it", c->options->name,
-                c->path);
+    return afpa__fail(error, AFPA_INVALID, "zone \"%s\": %s is not an AFPA segment: name another path, or remove it",
+                      c->options->name, c->path);
 }
 
 /* What root makes is given away when it is whole: who may write it could lead astray who makes it. */
@@ -383,8 +390,8 @@ static afpa_status_t make_or_adopt(candidate_t *c, afpa_zone_t *zone, afpa_error
     return status == AFPA_OK ? adopt(c, zone, error) : status;
 }
 
-/* Makes, adopts, or replaces.  The creation lock is held; it is that of the file, so whoever replaces one has to look at the new one
- * as at any other: another process may have been quicker to make it, and use it. */
+/* Makes, adopts, or replaces.  The creation lock is held; it is that of the file, so whoever replaces one has to look at the new
+ * one as at any other: another process may have been quicker to make it, and use it. */
 static afpa_status_t settle(candidate_t *c, afpa_zone_t *zone, afpa_error_t *error)
 {
     for (unsigned tries = 0; tries < REPLACE_TRIES; tries++) {
@@ -438,11 +445,14 @@ static afpa_status_t lock_memory(const candidate_t *c, const afpa__segment_t *s,
     }
     saved = errno;
     if (c->options->mlock == AFPA_MLOCK_REQUIRE)
-        return afpa__fail(error, AFPA_INVALID, "zone \"%s\": mlock=require: cannot lock %llu bytes in memory: %s (limit: ulimit -l, LimitMEMLOCK=)",
-                    c->options->name, (unsigned long long)s->layout.data_length, strerror(saved));
+        return afpa__fail(error, AFPA_INVALID,
+                          "zone \"%s\": mlock=require: cannot lock %llu bytes in memory: %s (limit: ulimit -l, LimitMEMLOCK=)",
+                          c->options->name, (unsigned long long)s->layout.data_length, strerror(saved));
     if (afpa__owners_living(c->fd) == 0) /* else it was locked by those who use it, or not, as the header says */
         pinned_set(c, 0);
-    afpa__log(AFPA_LOG_WARN, "zone \"%s\": cannot lock %llu bytes in memory: %s; the cache works, but may be swapped out (limit: ulimit -l, LimitMEMLOCK=)",
+    afpa__log(AFPA_LOG_WARN,
+              "zone \"%s\": cannot lock %llu bytes in memory: %s; the cache works, but may be swapped out (limit: ulimit -l, "
+              "LimitMEMLOCK=)",
               c->options->name, (unsigned long long)s->layout.data_length, strerror(saved));
     return AFPA_OK;
 }
@@ -509,10 +519,11 @@ afpa_status_t afpa_zone_check(const afpa_zone_options_t *options, afpa_error_t *
         status = rights_judge(&c, error);
     if (status == AFPA_NOT_FOUND)
         status = AFPA_OK; /* would be replaced, as one of another size that nobody uses */
-    else if (status == AFPA_OK && afpa__segment_examine(c.fd, path, &c.found, &ignored) == AFPA_OK && afpa__owners_living(c.fd) > 0 &&
-             (c.found.size != c.wanted.size || c.found.chunk_size != c.wanted.chunk_size))
-        status = afpa__fail(error, AFPA_IN_USE, "zone \"%s\": %s is in use with size %llu and chunk %u; stop its servers to change it",
-                      options->name, path, (unsigned long long)c.found.size, c.found.chunk_size);
+    else if (status == AFPA_OK && afpa__segment_examine(c.fd, path, &c.found, &ignored) == AFPA_OK &&
+             afpa__owners_living(c.fd) > 0 && (c.found.size != c.wanted.size || c.found.chunk_size != c.wanted.chunk_size))
+        status =
+            afpa__fail(error, AFPA_IN_USE, "zone \"%s\": %s is in use with size %llu and chunk %u; stop its servers to change it",
+                       options->name, path, (unsigned long long)c.found.size, c.found.chunk_size);
     close(c.fd);
     return status;
 }

@@ -165,7 +165,7 @@ static void inheritance(afpa_mod_guard_t *guard, cmd_parms *cmd, const char *arg
 /* A value with a variable in it, a condition, a date that mod_expires is thought to have made, a field that is httpd's own. */
 static void header(afpa_mod_guard_t *guard, cmd_parms *cmd, const char *args)
 {
-    /* httpd answers conditions by these, leaves them out of a 304, or puts them where they belong, before mod_headers has its turn. */
+    /* httpd answers conditions by these, leaves them out of a 304, or puts them in their place, before mod_headers has its turn. */
     static const char *const httpds[] = {"ETag",       "Last-Modified", "Content-Type", "Content-Encoding", "Content-Language",
                                          "Connection", "Keep-Alive"};
     const char *at = args, *word = ap_getword_conf(cmd->temp_pool, &at);
@@ -174,8 +174,8 @@ static void header(afpa_mod_guard_t *guard, cmd_parms *cmd, const char *args)
         (void)ap_getword_conf(cmd->temp_pool, &at); /* that was no action */
     word = ap_getword_conf(cmd->temp_pool, &at);
     word = apr_pstrmemdup(cmd->temp_pool, word, strcspn(word, ":"));
-    if (is_one_of(word, httpds, sizeof(httpds) / sizeof(httpds[0])) || strchr(args, '%') || ap_strcasestr(args, "env=") || ap_strcasestr(args, "expr=") || ap_strcasestr(args, "echo") ||
-        ap_strcasestr(args, "expires"))
+    if (is_one_of(word, httpds, sizeof(httpds) / sizeof(httpds[0])) || strchr(args, '%') || ap_strcasestr(args, "env=") ||
+        ap_strcasestr(args, "expr=") || ap_strcasestr(args, "echo") || ap_strcasestr(args, "expires"))
         note(guard, cmd);
 }
 
@@ -239,8 +239,8 @@ static void environment(afpa_mod_guard_t *guard, cmd_parms *cmd, const char *arg
         variables(guard, cmd, args);
 }
 
-/* The fast path takes what httpd takes by default; where less is taken, httpd has to see the request.  By which limits httpd reads is
- * decided by the address, before it knows for which of its servers the request is. */
+/* The fast path takes what httpd takes by default; where less is taken, httpd has to see the request.  By which limits httpd reads
+ * is decided by the address, before it knows for which of its servers the request is. */
 static void limit(afpa_mod_guard_t *guard, cmd_parms *cmd, const char *args)
 {
     int fields = ap_cstr_casecmp(cmd->cmd->name, "LimitRequestFields") == 0;
