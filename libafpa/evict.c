@@ -2,11 +2,12 @@
  *
  * Stage 4 of 7, replacement: S3-FIFO (Yang et al., "FIFO queues are all you need for cache eviction", SOSP 2023), by bytes.
  *
- * New objects enter a small queue (a tenth of the data section), those that were asked for twice while there move on to the main
- * queue, the rest leave a fingerprint in the ghost table and go; who comes back while its fingerprint stands enters the main
- * queue at once.  The main queue is a FIFO with re-insertion: frequency, at most 3, is counted up by look-ups without a lock.
- * Objects that are held are passed over.  If nothing else is left, a large object that is held gives up single chunks that
- * are not: so a file larger than the zone can be sent through it.
+ * New objects enter a small queue (a tenth of the data section).  Those that are asked for twice while they are there move on to the
+ * main queue; the others are evicted and leave a fingerprint in the ghost table.  A key that comes back while its fingerprint is there
+ * enters the main queue at once.  The main queue is a FIFO with re-insertion by frequency (at most 3), which look-ups count up
+ * without a lock.
+ * Objects that are held are passed over.  If nothing else is left, a large object that is held gives up single chunks that nobody has
+ * pinned: so a file larger than the zone can be sent through it.
  *
  * All under the space lock; a victim's shard is only tried for (see lock.c).
  */

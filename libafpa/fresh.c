@@ -2,16 +2,18 @@
  *
  * Stage 4 of 7, freshness: nothing is served whose last check is older than the `revalidate` of the place where it is served.
  *
- * Up to half of that an object is simply served.  From then on one look-up per half period has it checked, so that an object in
- * use never gets older.  One that did is only served after a check.
- * A check is a stat() of the path, so it sees a replaced file, a re-pointed link, a renamed folder, a changed mode.  It may wait
- * for a disk, so it is a worker's.  Most need not wait, and are made at once, by the look-up: the kernel opens a path on the
- * condition that all of the way is in its memory (RESOLVE_CACHED), and then so is the inode.  It is asked not to go anywhere for
- * what it tells of that (AT_STATX_DONT_SYNC), for the way may lead elsewhere since; as what it has by heart of a file that lies
- * with another machine or process may be old, files count only that did not when they were filled, and a device is part of an identity.
- * What remains: a file that is removed within these microseconds is freed by the close().
- * With many files each of which is asked for seldom, going to a worker for each check cost more than all else
- * (docs/measurements.md).
+ * An object younger than half of that is simply served.  From then on one look-up per half period has it checked, so that an object
+ * in use never gets older than the whole; one that did is served only after a check.
+ *
+ * A check is a stat() of the path: it sees a replaced file, a re-pointed link, a renamed directory, a changed mode.  It may wait for
+ * a disk, so in general it belongs to a worker.  With many files that are each asked for seldom, that cost more than everything else
+ * (docs/measurements.md); so the look-up makes the check itself where it cannot wait:
+ *   openat2(O_PATH, RESOLVE_CACHED)  fails unless every step of the path is in the kernel's memory; then the inode is, too.
+ *   statx(AT_STATX_DONT_SYNC)        has the kernel tell what it knows, without asking another machine or process: the path may
+ *                                    lead to one by now.
+ * What the kernel knows of a file elsewhere may be old.  So only objects count that were filled from a file system of this machine
+ * (o->local), and since the device is part of an identity, a file elsewhere never compares equal.
+ * What remains: a file that is removed within these microseconds is freed by our close().
  */
 #include "config.h"
 

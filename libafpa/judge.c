@@ -2,16 +2,16 @@
  *
  * Around the stages, judging: a segment that nobody uses, before it is adopted.
  *
- * The processes of a server that is started as root run as another user, who can write all of the segment.  To judge it is to take
- * its locks, to mend what a dead holder of one left, and to follow what it says from record to record: whoever does that is in the
- * hand of who wrote it, down to the list of robust locks that libc keeps.  So root does not.  A child does, with the rights of that
- * user, who can do to it no more than to itself; and what the child says is believed, for root follows nothing in the segment
- * anyway.  A child that dies, or says nothing in time, has shown that something is wrong.  The same is done where no right is to be
- * given up.
+ * The processes of a server that is started as root run as another user, who can write all of the segment.  To judge a segment is to
+ * take its locks, to mend what a dead holder of one left, and to follow its records from one to the next.  Whoever does that is at
+ * the mercy of whoever wrote it, down to the list of robust locks that libc keeps.  So root does not do it.  A child process does,
+ * with the rights of that user, who thereby gains nothing.  Its verdict is believed, since root follows nothing in the segment anyway.
+ * A child that dies, or says nothing in time, has shown that something is wrong.  It is done the same way where there are no rights to
+ * give up.
  *
- * fork() in a process of many threads leaves locks of the others held in the child: it calls nothing of the host, not even its log.
- * The host may reap any child that it finds, or leave that to the kernel: SIGCHLD is kept from this thread meanwhile, and that
- * somebody else was quicker changes no verdict.
+ * After fork() in a process of many threads, locks of the other threads may be held for ever in the child: it calls nothing of the
+ * host, not even its log.  The host may reap any child that it finds, or leave that to the kernel; so SIGCHLD is blocked in this
+ * thread meanwhile, and a child that somebody else has reaped is judged by what it wrote alone.
  */
 #include "config.h"
 
