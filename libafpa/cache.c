@@ -296,7 +296,7 @@ static afpa_status_t object_for(afpa_cache_t *cache, uint64_t hash, const char *
     atomic_store(&o->last_check, file->opened);
     atomic_store(&o->check_claim, (uint32_t)file->opened);
     o->local = afpa__file_is_local(file);
-    o->hasty = afpa__identity_young(&file->identity);
+    o->young = afpa__identity_young(&file->identity);
     *object = publish_or_join(cache, hash, path, len, made);
     if (*object == AFPA_NONE)
         return AFPA_DECLINED;

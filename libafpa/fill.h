@@ -27,7 +27,7 @@ typedef struct afpa__file {
 /* Opens a regular file for reading.  AFPA_OK, or AFPA_DECLINED with *why. */
 afpa_status_t afpa__file_open(const char *path, afpa__file_t *file, afpa_counter_t *why);
 
-/* Whether the file's last change is so young that it may not be over, or another may bear the same stamp. */
+/* Whether the file is young: its last change is so little ago that it may not be over, or that another may bear the same stamp. */
 bool afpa__identity_young(const afpa_identity_t *identity);
 
 /* Whether it is on a file system of this machine, of a kind that has the inode of an open file in memory, whole and up to date. */

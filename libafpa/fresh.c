@@ -2,8 +2,8 @@
  *
  * Stage 4 of 7, freshness: nothing is served whose last check is older than the `revalidate` of the place where it is served.
  *
- * An object younger than half of that is simply served.  From then on one look-up per half period has it checked, so that an object
- * in use never gets older than the whole; one that did is served only after a check.
+ * An object whose last check is less than half of that ago is simply served.  From then on one look-up per half period has it checked,
+ * so that the check of an object in use never gets older than the whole; where it did, the object is served only after a new one.
  *
  * A check is a stat() of the path: it sees a replaced file, a re-pointed link, a renamed directory, a changed mode.  It may wait for
  * a disk, so in general it belongs to a worker.  With many files that are each asked for seldom, that cost more than everything else
@@ -52,7 +52,7 @@ afpa_status_t afpa__fresh_judge(afpa__object_shared_t *o, uint32_t revalidate_ms
 
     if (age >= revalidate_ms)
         return AFPA_STALE;
-    if (!afpa__fresh_young(age, revalidate_ms) && claim(o, (uint32_t)afpa__now_ms(), revalidate_ms / 2))
+    if (!afpa__fresh_recent(age, revalidate_ms) && claim(o, (uint32_t)afpa__now_ms(), revalidate_ms / 2))
         return AFPA_CHECK_DUE;
     return AFPA_OK;
 }
@@ -60,7 +60,7 @@ afpa_status_t afpa__fresh_judge(afpa__object_shared_t *o, uint32_t revalidate_ms
 /* Whether a file is the one that an object was filled from, and not to be read once more since it was young then. */
 static bool still(const afpa__object_shared_t *o, const afpa_identity_t *identity)
 {
-    return afpa__identity_same(identity, &o->identity) && (!o->hasty || afpa__identity_young(identity));
+    return afpa__identity_same(identity, &o->identity) && (!o->young || afpa__identity_young(identity));
 }
 
 #if defined(RESOLVE_CACHED) && defined(SYS_openat2)

@@ -25,13 +25,13 @@ static inline uint64_t afpa__fresh_age(const afpa__object_shared_t *object)
     return afpa__now_ms() - checked;
 }
 
-/* Whether nothing is due yet: less than half of the time has passed. */
-static inline bool afpa__fresh_young(uint64_t age, uint32_t revalidate_ms)
+/* Whether the last check is so recent that none is due yet: less than half of the time has passed. */
+static inline bool afpa__fresh_recent(uint64_t age, uint32_t revalidate_ms)
 {
     return age < ((uint64_t)revalidate_ms + 1) / 2;
 }
 
-/* afpa__fresh_lookup() for an object that is not young. */
+/* afpa__fresh_lookup() for an object whose last check is not recent. */
 afpa_status_t afpa__fresh_due(afpa_cache_t *cache, uint32_t object, uint32_t revalidate_ms, bool *checked);
 
 /* What a look-up may do with a held object: as afpa__fresh_judge(), but AFPA_OK where a check was due, could be made at once and
@@ -39,7 +39,7 @@ afpa_status_t afpa__fresh_due(afpa_cache_t *cache, uint32_t object, uint32_t rev
 static inline afpa_status_t afpa__fresh_lookup(afpa_cache_t *cache, uint32_t object, uint32_t revalidate_ms, bool *checked)
 {
     *checked = false;
-    if (afpa__fresh_young(afpa__fresh_age(&cache->segment->objects[object]), revalidate_ms))
+    if (afpa__fresh_recent(afpa__fresh_age(&cache->segment->objects[object]), revalidate_ms))
         return AFPA_OK;
     return afpa__fresh_due(cache, object, revalidate_ms, checked);
 }

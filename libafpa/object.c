@@ -169,7 +169,7 @@ uint32_t afpa__object_make(afpa__segment_t *s, uint32_t slot, uint64_t hash, con
     o->queue = AFPA__QUEUE_NONE;
     o->owner = (uint16_t)slot;
     o->local = 0;
-    o->hasty = 0;
+    o->young = 0;
     o->identity = *identity;
     s->entries[object].object = object;
     atomic_store(&o->phase, AFPA__PHASE_NEW);

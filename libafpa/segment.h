@@ -100,7 +100,7 @@ typedef struct afpa__object_shared {
     uint32_t made;               /* s, monotonic */
     uint16_t owner;              /* slot, in phase new */
     uint8_t local;               /* its file is on a file system of this machine: see fresh.c; constant from phase live on */
-    uint8_t hasty;               /* its file had changed a moment ago when it was opened: see fill.c; constant from phase live on */
+    uint8_t young;               /* its file was, when it was opened: see afpa__identity_young(); constant from phase live on */
 } afpa__object_shared_t;
 
 /* 32 bytes.  word is the pin protocol's; chunk, offset and length are constant while PINNED or DRAINING, and the filler's while
