@@ -120,28 +120,26 @@ afpa_status_t afpa_loop_listen(afpa_loop_t *loop, const struct sockaddr *address
                                afpa_error_t *error)
 {
     char host[NI_MAXHOST] = "?", port[NI_MAXSERV] = "?";
-    afpa__listener_t *listener = &loop->listeners[loop->listening];
+    afpa__listener_t *listener;
     struct sockaddr_storage bound;
     socklen_t bound_length = sizeof(bound);
+    int fd;
 
-    if (loop->listening == AFPA__LISTENERS)
-        errno = EMFILE;
-    else
-        listener->fd = listen_on(address, length);
-    if (loop->listening == AFPA__LISTENERS || listener->fd < 0) {
+    errno = EMFILE; /* of this loop's listening sockets */
+    fd = loop->listening < AFPA__LISTENERS ? listen_on(address, length) : -1;
+    if (fd < 0) {
         int why = errno;
 
         (void)getnameinfo(address, length, host, sizeof(host), port, sizeof(port), NI_NUMERICHOST | NI_NUMERICSERV);
         snprintf(error->text, sizeof(error->text), "cannot listen on %s port %s: %s", host, port, strerror(why));
         return AFPA_INVALID;
     }
-    listener->endpoint = endpoint;
-    listener->paused_until = 0;
+    listener = &loop->listeners[loop->listening++];
+    *listener = (afpa__listener_t){.fd = fd, .endpoint = endpoint};
     listener_watch(loop, listener, true);
     if (getsockname(listener->fd, (struct sockaddr *)&bound, &bound_length) == 0)
         loop->port = ntohs(bound.ss_family == AF_INET6 ? ((struct sockaddr_in6 *)&bound)->sin6_port
                                                        : ((struct sockaddr_in *)&bound)->sin_port);
-    loop->listening++;
     return AFPA_OK;
 }
 
