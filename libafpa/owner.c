@@ -50,6 +50,15 @@ void afpa__owner_unlock_creation(int fd)
     lock_byte(fd, F_OFD_SETLK, F_UNLCK, LOCK_CREATION);
 }
 
+afpa_status_t afpa__owner_lock_named(int fd, const char *path)
+{
+    struct stat st, now;
+
+    if (!afpa__owner_lock_creation(fd) || fstat(fd, &st) != 0)
+        return AFPA_INVALID;
+    return lstat(path, &now) == 0 && now.st_ino == st.st_ino && now.st_dev == st.st_dev ? AFPA_OK : AFPA_AGAIN;
+}
+
 bool afpa__owner_alive(int fd, uint32_t slot)
 {
     return !lock_byte(fd, F_OFD_GETLK, F_WRLCK, LOCK_BASE + slot);

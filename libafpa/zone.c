@@ -35,6 +35,7 @@
 #include "owner.h"
 #include "zone.h"
 
+#define OPEN_TRIES 100u /* to lock the file that is under the name, and not one that was replaced meanwhile */
 #define REPLACE_TRIES 10u
 
 /* A segment file in the making or under judgement. */
@@ -115,12 +116,17 @@ static bool name_valid(const char *name)
     return true;
 }
 
+void afpa__zone_path(const char *name, char *path, size_t room)
+{
+    snprintf(path, room, "%s/%s%s", AFPA_ZONE_DIR, AFPA_ZONE_PREFIX, name);
+}
+
 static void options_path(const afpa_zone_options_t *o, char *path, size_t room)
 {
     if (o->path)
         snprintf(path, room, "%s", o->path);
     else
-        snprintf(path, room, "%s/%s%s", AFPA_ZONE_DIR, AFPA_ZONE_PREFIX, o->name);
+        afpa__zone_path(o->name, path, room);
 }
 
 /* The folder of an absolute path. */
@@ -334,31 +340,32 @@ static int open_or_create(const char *path)
     return fd < 0 && errno == ENOENT ? open(path, O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600) : fd;
 }
 
+static afpa_status_t replaced_again(const candidate_t *c, afpa_error_t *error)
+{
+    return afpa__fail(error, AFPA_IN_USE, "zone \"%s\": %s is being replaced over and over", c->options->name, c->path);
+}
+
 /* Opens the file, and takes the creation lock on the one that is under the name then. */
 static afpa_status_t file_open(candidate_t *c, afpa_error_t *error)
 {
-    struct stat st, now;
+    for (unsigned tries = 0; tries < OPEN_TRIES; tries++) {
+        afpa_status_t status;
 
-    for (unsigned tries = 0; tries < 100; tries++) {
         c->fd = open_or_create(c->path);
         if (c->fd < 0 && errno == EEXIST) /* somebody was quicker */
             continue;
         if (c->fd < 0)
             return afpa__fail(error, AFPA_INVALID, "zone \"%s\": %s: %s", c->options->name, c->path, strerror(errno));
-        if (!afpa__owner_lock_creation(c->fd) || fstat(c->fd, &st) != 0) {
-            afpa__fail(error, AFPA_INVALID, "zone \"%s\": %s: cannot be locked: %s", c->options->name, c->path, strerror(errno));
-            break;
-        }
-        if (lstat(c->path, &now) == 0 && now.st_ino == st.st_ino && now.st_dev == st.st_dev)
+        status = afpa__owner_lock_named(c->fd, c->path);
+        if (status == AFPA_OK)
             return AFPA_OK;
+        afpa__fail(error, status, "zone \"%s\": %s: cannot be locked: %s", c->options->name, c->path, strerror(errno));
         close(c->fd);
         c->fd = -1;
-        afpa__fail(error, AFPA_IN_USE, "zone \"%s\": %s is being replaced over and over", c->options->name, c->path);
+        if (status != AFPA_AGAIN)
+            return status;
     }
-    if (c->fd >= 0)
-        close(c->fd);
-    c->fd = -1;
-    return AFPA_INVALID;
+    return replaced_again(c, error);
 }
 
 /* A path that somebody wrote into a configuration may be the path of something else. */
@@ -406,7 +413,7 @@ static afpa_status_t settle(candidate_t *c, afpa_zone_t *zone, afpa_error_t *err
         if (status != AFPA_OK)
             return status;
     }
-    return afpa__fail(error, AFPA_IN_USE, "zone \"%s\": %s is being replaced over and over", c->options->name, c->path);
+    return replaced_again(c, error);
 }
 
 /* ---- memory lock ---- */

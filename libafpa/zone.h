@@ -17,6 +17,9 @@ struct afpa_zone {
 
 afpa__segment_t *afpa__zone_segment(afpa_zone_t *zone);
 
+/* The path of the zone of that name, unless its options give it another. */
+void afpa__zone_path(const char *name, char *path, size_t room);
+
 /* Sets the text, and returns the status. */
 afpa_status_t afpa__fail(afpa_error_t *error, afpa_status_t status, const char *format, ...) __attribute__((format(printf, 3, 4)));
 

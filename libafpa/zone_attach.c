@@ -27,7 +27,7 @@ static void path_of(const char *name_or_path, char *path, size_t room)
     if (strchr(name_or_path, '/'))
         snprintf(path, room, "%s", name_or_path);
     else
-        snprintf(path, room, "%s/%s%s", AFPA_ZONE_DIR, AFPA_ZONE_PREFIX, name_or_path);
+        afpa__zone_path(name_or_path, path, room);
 }
 
 /* The groups that a server gives its workers. */
@@ -99,13 +99,14 @@ static bool is_segment(int fd, bool zeroes)
  * AFPA_AGAIN: another file has taken its name meanwhile. */
 static afpa_status_t lock_as_named(int fd, const char *path, afpa_error_t *error)
 {
-    struct stat st, now;
+    afpa_status_t status;
 
     if (!is_segment(fd, true))
         return afpa__fail(error, AFPA_INVALID, "%s: is not an AFPA segment", path);
-    if (!afpa__owner_lock_creation(fd) || fstat(fd, &st) != 0)
+    status = afpa__owner_lock_named(fd, path);
+    if (status == AFPA_INVALID)
         return afpa__fail(error, AFPA_INVALID, "%s: cannot be locked: %s", path, strerror(errno));
-    return lstat(path, &now) == 0 && now.st_ino == st.st_ino && now.st_dev == st.st_dev ? AFPA_OK : AFPA_AGAIN;
+    return status;
 }
 
 static afpa_status_t open_locked(const char *path, int *fd, afpa_error_t *error)
