@@ -144,7 +144,7 @@ static bool copy_object(const afpa__segment_t *s, uint32_t object, afpa_object_i
 {
     const afpa__object_shared_t *o = &s->objects[object];
     uint8_t phase = atomic_load(&o->phase);
-    uint64_t now = afpa__now_ms(), checked = atomic_load(&o->last_check);
+    uint64_t now = afpa__now_ms(), checked = atomic_load(&o->last_check); /* of a response entry it is what the record last had */
     int64_t hits;
 
     memset(info, 0, offsetof(afpa_object_info_t, path));
@@ -161,7 +161,7 @@ static bool copy_object(const afpa__segment_t *s, uint32_t object, afpa_object_i
     info->bytes = o->bytes;
     info->hits = hits > 0 ? (uint64_t)hits : 0;
     info->age = now / 1000 > o->made ? (double)(now / 1000 - o->made) : 0;
-    info->checked = now > checked ? (double)(now - checked) / 1000 : 0;
+    info->checked = now > checked && info->kind == AFPA_KIND_FILE ? (double)(now - checked) / 1000 : 0;
     info->frequency = atomic_load(&o->frequency);
     info->queue = queue_name(o->queue);
     copy_entries(s, object, info);

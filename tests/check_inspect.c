@@ -188,6 +188,9 @@ START_TEST(object)
     ck_assert(info->hits == 0 && info->pins == 0 && info->frequency == 0);
     ck_assert_msg(info->checked > 2.49 && info->checked < 2.51, "%f", info->checked);
     ck_assert_msg(info->age > 1.9 && info->age < 3.1, "%f", info->age); /* whole seconds */
+    t.f.segment->objects[info->object].kind = AFPA_KIND_RESPONSE;
+    ck_assert(look(&t, name) && info->checked == 0); /* it is its file that is checked */
+    t.f.segment->objects[info->object].kind = AFPA_KIND_FILE;
     state_end(&t);
 }
 END_TEST

@@ -68,7 +68,7 @@ typedef struct afpa_object_info {
     uint32_t entries, entries_pinned;
     uint64_t bytes;            /* payload in memory */
     uint64_t hits;
-    double age, checked;       /* seconds since it was made; since its last check, of files only */
+    double age, checked;       /* seconds since it was made; since its last check, 0 of a response entry */
     uint64_t pins;             /* of its whole pin array */
     uint32_t frequency;        /* S3-FIFO, 0–3 */
     const char *queue;         /* "small", "main", "none" */
