@@ -32,8 +32,11 @@ void app_open(app_t *app);
 /* app_open(), then a slot in the zone.  Refuses a segment that is inconsistent and that no server is using. */
 void app_attach(app_t *app);
 
-/* Has the end by a bad segment, or by app_watch(), say the name; app_open() does that. */
+/* What ends the process because of a bad segment, or by app_watch(), names it so; app_open() does that. */
 void app_expect_faults(const char *name);
+
+/* Prints the library's warnings and errors from now on; app_attach() does that. */
+void app_show_warnings(void);
 
 /* Whether a living process has a slot in the zone that is open. */
 bool app_in_use(const app_t *app);

@@ -66,6 +66,11 @@ static void on_log(void *context, afpa_log_level_t level, const char *line)
     complain("%s", line);
 }
 
+void app_show_warnings(void)
+{
+    afpa_log_set(on_log, NULL, AFPA_LOG_WARN);
+}
+
 static int by_name(const struct dirent **a, const struct dirent **b)
 {
     return strcmp((*a)->d_name, (*b)->d_name);
@@ -152,7 +157,7 @@ void app_attach(app_t *app)
     afpa_error_t error;
 
     app_open(app);
-    afpa_log_set(on_log, NULL, AFPA_LOG_WARN);
+    app_show_warnings();
     app_watch(30);
     if (!app_in_use(app) && afpa_inspect_verify(app->zone, ignore_problem, NULL) > 0) {
         complain("%s: is inconsistent (see afpactl verify); the next server start replaces it, afpactl destroy removes it",

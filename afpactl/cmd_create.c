@@ -16,7 +16,6 @@
 #include <string.h>
 #include <unistd.h>
 
-#include <afpa/log.h>
 #include <afpa/options.h>
 
 #include "afpactl.h"
@@ -133,11 +132,6 @@ static error_t on_option(int key, char *arg, struct argp_state *state)
     }
 }
 
-static void on_log(void *context, afpa_log_level_t level, const char *line)
-{
-    complain("%s", line);
-}
-
 static const struct argp_child children[] = {{&app_argp, 0, NULL, 0}, {0}};
 
 /* Opening would take over a segment that fits, and replace one that does not; `create` makes new ones only. */
@@ -179,7 +173,7 @@ int cmd_create(app_t *app, int argc, char **argv)
         complain("create: \"%s\" is not a size", o.operands[1]);
         return EXIT_USAGE;
     }
-    afpa_log_set(on_log, NULL, AFPA_LOG_WARN);
+    app_show_warnings();
     if (exists(&o.zone))
         return EXIT_NOT_SO;
     if (afpa_zone_open(&o.zone, &app->zone, &error) != AFPA_OK) {
