@@ -201,7 +201,8 @@ def test_modules_see_these_requests():
                 assert wire.request(get("/small.bin")).status == 200
                 assert wire.request(get("/gone")).status == 410
             assert eventually(lambda: status()["Total Accesses"] >= before["Total Accesses"] + 50)
-        assert status()["BusyWorkers"] == 1 and status()["ConnsTotal"] <= 1  # the one that answers this
+        assert eventually(lambda: status()["BusyWorkers"] == 1)  # the one that answers this; others may be a moment at the end of theirs
+        assert status()["ConnsTotal"] <= 1
         lines = [line.split() for line in (pair.ours.dir / "access.log").read_text().splitlines() if line.startswith("/gone")]
         assert [line[1] for line in lines] == ["410"] * 50
         assert [int(line[2]) for line in lines] == list(range(1, 101, 2))  # requests on the connection before, hits too
