@@ -418,17 +418,18 @@ static afpa_status_t settle(candidate_t *c, afpa_zone_t *zone, afpa_error_t *err
 
 /* ---- memory lock ---- */
 
-/* Children of a server started as root are not root; they lock what they map all the same, within a limit they inherit. */
-static void raise_memory_limit(uint64_t by)
+/* Children of a server started as root are not root; they lock what they map all the same, within a limit they inherit.
+ * What opening a zone adds, closing it takes back: else each reload would add to it. */
+static bool move_memory_limit(int64_t by)
 {
     struct rlimit limit;
 
-    if (geteuid() != 0 || getrlimit(RLIMIT_MEMLOCK, &limit) != 0 || limit.rlim_cur == RLIM_INFINITY)
-        return;
-    limit.rlim_cur += by;
-    if (limit.rlim_max != RLIM_INFINITY && limit.rlim_max < limit.rlim_cur)
+    if (getrlimit(RLIMIT_MEMLOCK, &limit) != 0 || limit.rlim_cur == RLIM_INFINITY || (by < 0 && limit.rlim_cur < (rlim_t)-by))
+        return false;
+    limit.rlim_cur += (rlim_t)by;
+    if (limit.rlim_max < limit.rlim_cur)
         limit.rlim_max = limit.rlim_cur;
-    (void)!setrlimit(RLIMIT_MEMLOCK, &limit);
+    return setrlimit(RLIMIT_MEMLOCK, &limit) == 0;
 }
 
 /* Not through the mapping: who owns the file may cut it off at any time. */
@@ -437,15 +438,17 @@ static void pinned_set(const candidate_t *c, uint32_t pinned)
     (void)!pwrite(c->fd, &pinned, sizeof(pinned), offsetof(afpa__header_shared_t, pinned));
 }
 
-static afpa_status_t lock_memory(const candidate_t *c, const afpa__segment_t *s, afpa_error_t *error)
+static afpa_status_t lock_memory(const candidate_t *c, afpa_zone_t *zone, afpa_error_t *error)
 {
+    const afpa__segment_t *s = &zone->segment;
     int saved;
 
     if (c->options->mlock == AFPA_MLOCK_OFF) {
         pinned_set(c, 0);
         return AFPA_OK;
     }
-    raise_memory_limit(s->layout.data_length);
+    if (geteuid() == 0 && move_memory_limit((int64_t)s->layout.data_length))
+        zone->limit_raised = (int64_t)s->layout.data_length;
     if (mlock(s->data, s->layout.data_length) == 0) {
         pinned_set(c, 1);
         return AFPA_OK;
@@ -486,14 +489,12 @@ afpa_status_t afpa_zone_open(const afpa_zone_options_t *options, afpa_zone_t **o
     }
     status = settle(&c, zone, error);
     if (status == AFPA_OK)
-        status = lock_memory(&c, &zone->segment, error);
+        status = lock_memory(&c, zone, error);
     if (status != AFPA_OK) { /* the creation lock goes with the descriptor */
         if (c.made)
             unlink(c.path);
-        afpa__segment_unmap(&zone->segment);
-        if (c.fd >= 0)
-            close(c.fd);
-        free(zone);
+        zone->segment.fd = c.fd;
+        afpa_zone_close(&zone);
         return status;
     }
     afpa__owner_unlock_creation(c.fd);
@@ -542,8 +543,11 @@ void afpa_zone_close(afpa_zone_t **zone)
     *zone = NULL;
     if (!z)
         return;
+    if (z->limit_raised)
+        (void)move_memory_limit(-z->limit_raised);
     afpa__segment_unmap(&z->segment);
-    close(z->segment.fd);
+    if (z->segment.fd >= 0)
+        close(z->segment.fd);
     free(z);
 }
 

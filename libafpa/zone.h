@@ -13,6 +13,7 @@ struct afpa_zone {
     afpa__segment_t segment;
     char name[AFPA_ZONE_NAME_MAX + 1];
     char path[AFPA_PATH_MAX];
+    int64_t limit_raised; /* by how many bytes RLIMIT_MEMLOCK was, for this zone */
 };
 
 afpa__segment_t *afpa__zone_segment(afpa_zone_t *zone);
