@@ -28,10 +28,12 @@ ngx_afpa_ngx_http_afpa_module_la_LDFLAGS = $(AM_LDFLAGS) -module -avoid-version 
 	-export-symbols-regex '^(ngx_modules|ngx_module_names|ngx_module_order|ngx_http_afpa_module)$$'
 
 # Takes some seconds, once.  Made under another name first, so that an interrupted run leaves nothing that looks finished.
+# The flags go by the environment: what `nginx -V` prints has quotes in it.
 $(ngx_afpa_ngx_http_afpa_module_la_OBJECTS): ngx_objs/ngx_auto_config.h
+ngx_objs/ngx_auto_config.h: export AFPA_NGX_FLAGS = $(nginx_flags)
 ngx_objs/ngx_auto_config.h:
 	@rm -rf ngx_objs ngx_objs.new ngx_objs.log
-	$(AM_V_GEN)(cd $(nginx_src) && bash -c 'NGX_CONF_FLAGS=($(nginx_flags)); if test -f conf_flags; then . ./conf_flags; fi; \
+	$(AM_V_GEN)(cd $(nginx_src) && bash -c 'eval "NGX_CONF_FLAGS=($$AFPA_NGX_FLAGS)"; if test -f conf_flags; then . ./conf_flags; fi; \
 	  ./configure "$${NGX_CONF_FLAGS[@]}" --builddir="$(abs_builddir)/ngx_objs.new"') >ngx_objs.log 2>&1 \
 	  || { tail -20 ngx_objs.log; echo "$(nginx_src)/configure failed: see ngx_objs.log" >&2; exit 1; }
 	@mv ngx_objs.new ngx_objs
