@@ -96,7 +96,7 @@ static void give_to_engine(client_t *client)
     const afpa_conn_setup_t setup = {.transport = client->transport,
                                      .context = client,
                                      .cache = serve->app->cache,
-                                     .server = SITE_SERVER,
+                                     .server = serve->site.server,
                                      .accepted_ms = client->accepted_ms,
                                      .first_ms = HEAD_MS,
                                      .head_ms = HEAD_MS,
@@ -387,7 +387,7 @@ int cmd_serve(app_t *app, int argc, char **argv)
     app_parse(&argp, argc, argv, serve);
     serve->site.root = path_absolute(serve->operand);
     status = EXIT_NOT_SO;
-    if (site_root_valid(&serve->site)) {
+    if (site_open(&serve->site)) {
         app_attach(app);
         status = run(serve);
     }

@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
+#include <sys/random.h>
 #include <sys/stat.h>
 #include <time.h>
 
@@ -20,7 +21,7 @@
 
 #define NEVER UINT32_MAX
 
-bool site_root_valid(const site_t *site)
+bool site_open(site_t *site)
 {
     struct stat st;
 
@@ -28,6 +29,8 @@ bool site_root_valid(const site_t *site)
 
     if (error)
         complain("%s: %s", site->root, strerror(error));
+    else if (getrandom(&site->server, sizeof(site->server), 0) != sizeof(site->server))
+        complain("there are no random numbers: %s", strerror(error = errno));
     return error == 0;
 }
 
@@ -145,11 +148,11 @@ static size_t header_print(const afpa_identity_t *identity, const char *path, ch
                             (unsigned long long)identity->mtime_sec, (unsigned long long)identity->size);
 }
 
-static site_status_t admit(const afpa_request_t *request, const afpa_ref_t *file, const char *path)
+static site_status_t admit(const site_t *site, const afpa_request_t *request, const afpa_ref_t *file, const char *path)
 {
     static const char *const dropped[] = {"Content-Type", "Content-Length", NULL};
-    static const afpa_response_terms_t terms = {
-        .server = SITE_SERVER,
+    const afpa_response_terms_t terms = {
+        .server = site->server,
         .revalidate_ms = 1000,
         .limits = {.keep_alive_ms = 65000, .send_ms = 60000, .lifetime_ms = NEVER, .requests = NEVER},
         .since = AFPA_SINCE_BEFORE,
@@ -183,7 +186,7 @@ site_status_t site_admit(const site_t *site, afpa_cache_t *cache, char *bytes, s
     policy.max_size = UINT64_MAX;
     if (afpa_cache_open(cache, path, strlen(path), &policy, &ref, &why, NULL) != AFPA_OK)
         return status_of(why);
-    status = admit(&request, &ref, path);
+    status = admit(site, &request, &ref, path);
     afpa_cache_release(&ref);
     return status;
 }

@@ -6,14 +6,13 @@
 #define AFPACTL_SITE_H
 
 #include <stddef.h>
+#include <stdint.h>
 
 #include "afpactl.h"
 
-/* The number of its response entries; the header they are made of does not depend on anything configured. */
-#define SITE_SERVER UINT64_C(0x6166706163746c01)
-
 typedef struct site {
-    char *root; /* absolute, no slash at the end */
+    char *root;      /* absolute, no slash at the end */
+    uint64_t server; /* the number of its response entries: another one each time, for the same URL may have been another folder's */
 } site_t;
 
 typedef enum site_status {
@@ -26,8 +25,8 @@ typedef enum site_status {
     SITE_BUSY       /* 503 */
 } site_status_t;
 
-/* Whether the root is a folder; complains if not. */
-bool site_root_valid(const site_t *site);
+/* Whether the root is a folder; complains if not.  Gives the site its number. */
+bool site_open(site_t *site);
 
 /* Has the request at the beginning of `bytes` answered from now on: takes the fields out of it that a server may ignore, which
  * makes *length smaller, opens the file and admits a response.  In a worker. */

@@ -128,6 +128,18 @@ def test_changed_file(serving, site):
     assert fetch(serving.port, get("/small.html")).body == b"changed", "expected nothing older than a second"
 
 
+def test_another_folder(make, shm):
+    """What is left of one that was served before is nobody's: the same address and Host stand for another folder now."""
+    zone, port = make(), 0
+    for name in ("first", "second"):
+        put(shm / name / "index.html", name.encode())  # on tmpfs: what is due for a check is checked by the look-up
+        with Serving(zone, shm / name, "-p", str(port)) as serving:
+            port = serving.port
+            for _ in range(2):
+                reply = fetch(port, get("/"))
+                assert (reply.status, reply.body) == (200, name.encode()), f"expected the file of {name}"
+
+
 def test_many_connections(serving):
     wires = [Wire(serving.port) for _ in range(300)]
     for wire in wires:
