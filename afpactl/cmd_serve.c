@@ -255,10 +255,29 @@ static void *work(void *data)
     return NULL;
 }
 
+static struct sockaddr_in address_of(const serve_t *serve)
+{
+    return (struct sockaddr_in){
+        .sin_family = AF_INET, .sin_port = htons((uint16_t)serve->port), .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+}
+
+/* The threads share a port, and the kernel would have them share it with another process of the same user too. */
+static void port_claim(const serve_t *serve)
+{
+    const struct sockaddr_in address = address_of(serve);
+    int on = 1, fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+    if (fd < 0 || setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on)) != 0 ||
+        bind(fd, (const struct sockaddr *)&address, sizeof(address)) != 0) {
+        complain("cannot listen on 127.0.0.1 port %u: %s", serve->port, strerror(errno));
+        exit(EXIT_NOT_SO);
+    }
+    close(fd);
+}
+
 static void thread_prepare(serve_t *serve, thread_t *thread)
 {
-    const struct sockaddr_in address = {
-        .sin_family = AF_INET, .sin_port = htons((uint16_t)serve->port), .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    const struct sockaddr_in address = address_of(serve);
     afpa_engine_setup_t setup = {.zerocopy = afpa_option_default(AFPA_OPTION_ZEROCOPY),
                                  .connections = CONNECTIONS,
                                  .handover = on_handover,
@@ -312,6 +331,7 @@ static int run(serve_t *serve)
     sigaddset(&stop, SIGTERM);
     pthread_sigmask(SIG_BLOCK, &stop, &before);
     afpa_descriptors_reserve(serve->jobs * DESCRIPTORS);
+    port_claim(serve);
     serve->pool = must(afpa_executor_pthread(4, 4096));
     for (unsigned i = 0; i < serve->jobs; i++)
         thread_prepare(serve, &serve->threads[i]);

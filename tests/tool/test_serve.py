@@ -174,6 +174,11 @@ def test_no_folder(zone, tmp_path):
     zone.run("serve", put(tmp_path / "file", b"x")).fails(NOT_SO, tmp_path / "file", "Not a directory")
 
 
+def test_port_that_is_taken(zone, site, serving):
+    """By another of the same kind and user, which the kernel would let listen there too."""
+    zone.run("serve", "-p", serving.port, site, seconds=5).fails(NOT_SO, f"port {serving.port}", "in use")
+
+
 def test_address_for_people(zone, tmp_path):
     """The folder's name in one line, whatever is in it."""
     put(tmp_path / "\x1b[2J\n" / "file")
