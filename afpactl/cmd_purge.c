@@ -81,19 +81,16 @@ static unsigned long purge_responses(app_t *app, const char *url)
 /* What is cached under the very name comes before what the name matches as a pattern. */
 static unsigned long purge_operand(app_t *app, const char *operand, const char *absolute)
 {
-    unsigned long purged;
+    bool url = is_url(operand);
+    unsigned long purged = url ? purge_responses(app, operand) : purge_path(app, operand) || purge_path(app, absolute);
 
-    if (is_url(operand)) {
-        purged = purge_responses(app, operand);
-        if (!purged)
-            complain("%s: no response entry for this URL", operand);
-        return purged;
-    }
-    purged = purge_path(app, operand) || purge_path(app, absolute);
     if (!purged && is_glob(operand))
         purged = purge_matching(app, operand, absolute);
     if (!purged)
-        complain("%s: %s", operand, is_glob(operand) ? "nothing that is cached matches" : "not cached");
+        complain("%s: %s", operand,
+                 url                ? "no response entry for this URL"
+                 : is_glob(operand) ? "nothing that is cached matches"
+                                    : "not cached");
     return purged;
 }
 

@@ -212,6 +212,17 @@ def test_purge_of_a_url(zone, site, serving):
     zone.run("purge", "http://localhost/small.html").complains(NOT_SO, "no response entry for this URL")
 
 
+def test_purge_of_urls(zone, site, serving):
+    """A pattern of them, as `list` takes it."""
+    for name in ("small.html", "chunk.bin", "large.bin"):
+        fetch(serving.port, get(f"/{name}"))
+    assert zone.json("purge", "http://localhost/*.bin*")["purged"] == 2, "expected the two that match"
+    found = zone.json("list", "http://localhost/*")
+    assert [one["path"].partition(" ")[0] for one in found] == ["http://localhost/small.html"], f"expected the other: {found}"
+    assert str(site / "chunk.bin") in zone.paths(), "expected the files to stay"
+    zone.run("purge", "http://localhost/*.bin*").complains(NOT_SO, "no response entry for this URL")
+
+
 def test_list_of_urls(zone, site, serving):
     """A pattern that begins as they do is no path in the current folder."""
     for name in ("small.html", "chunk.bin"):
