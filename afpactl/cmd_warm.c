@@ -238,6 +238,11 @@ int cmd_warm(app_t *app, int argc, char **argv)
         complain("warm: files, directories, URLs, or - for a list on standard input are needed");
         return EXIT_USAGE;
     }
+    for (int i = 0; i < o.count; i++)
+        if (!*o.operands[i]) { /* $DIR that is not set; it would be the current folder */
+            complain("warm: the name of a file or folder is not empty");
+            return EXIT_USAGE;
+        }
     raise_file_limit();
     for (int i = 0; i < o.count; i++) /* before the rights change */
         if (strcmp(o.operands[i], "-") != 0 && !is_url(o.operands[i]))

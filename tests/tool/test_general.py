@@ -44,6 +44,8 @@ WRONG = [  # what it was called with, a word of what it says
     [["show"], "path"],
     [["show", "one", "two"], "two"],
     [["warm"], "needed"],
+    [["warm", "", "x"], "empty"],
+    [["serve", ""], "empty"],
     [["warm", "-j", "0", "x"], "-j"],
     [["warm", "-j", "65", "x"], "-j"],
     [["warm", "-j", "many", "x"], "-j"],
