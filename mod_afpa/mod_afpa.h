@@ -26,6 +26,7 @@
 #include <afpa/zone.h>
 
 extern module AP_MODULE_DECLARE_DATA afpa_module;
+APLOG_USE_MODULE(afpa); /* whose messages these are: "LogLevel afpa:debug" */
 
 /* Declared by AfpaZone; one list for all servers of a configuration. */
 typedef struct afpa_mod_zone {

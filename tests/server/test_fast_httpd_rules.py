@@ -299,6 +299,15 @@ def test_other_logs(name):
             assert pair.admit("/d/a.html")
 
 
+def test_why_not():
+    """The guide's way to find out: LogLevel knows the module by its name, and each line says whose it is."""
+    with pair_with("<IfModule afpa_module>\nLogLevel afpa:debug\n</IfModule>\n<Location /d>\nRequire ip 127.0.0.1\n</Location>\n") as pair:
+        pair.put("d/a.html", payload("a", 1000))
+        assert never(pair, "/d/a.html")
+        lines = [line for line in pair.ours.log().splitlines() if "not for the fast path: Require" in line]
+        assert lines and all("[afpa:debug]" in line for line in lines), pair.ours.log()
+
+
 def test_bytes_that_came():
     """mod_logio counts what a request had, and what httpd looked at before; behind a hit that is no more."""
     with pair_with('CustomLog @DIR@/access.log "%r %I"\n', modules("logio")) as pair:
