@@ -198,8 +198,9 @@ void ngx_http_afpa_capture(ngx_http_request_t *r, ngx_http_afpa_ctx_t *ctx)
         return; /* the request is of a kind that is never answered there */
     proposal =
         afpa_response_propose(&request, (const char *)header->pos, (size_t)(header->last - header->pos), &ctx->ref, &terms, &why);
-    if (proposal)
+    if (proposal) {
         afpa_response_admit_later(proposal, &ngx_http_afpa_executor);
-    else
+    } else { /* of which nothing is left where nginx is built without debugging */
         ngx_log_debug2(NGX_LOG_DEBUG_HTTP, r->connection->log, 0, "afpa: \"%V\" is not for the fast path: %s", &r->uri, why);
+    }
 }

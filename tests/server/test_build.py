@@ -1,11 +1,26 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What make does with what configure was told of nginx."""
+"""nginx's module built in other ways than the one that is tested: other flags, nginx's own make."""
+import os
+import re
+import shutil
 import subprocess
+from pathlib import Path
 
 import pytest
 
 from conftest import need
 from zone import BUILD
+
+SOURCES = Path(os.environ.get("AFPA_SRCDIR") or Path(__file__).resolve().parents[2])
+MAKEFILE = BUILD / "Makefile"
+
+
+@pytest.fixture
+def makefile():
+    text = MAKEFILE.read_text() if MAKEFILE.exists() else ""
+    need("\nngx_objs/ngx_auto_config.h:" in text, "nginx's module is not built here")
+    return text
+
 
 CONFIGURE = """#!/bin/sh
 for word do
@@ -26,15 +41,27 @@ FLAGS = [  # as `nginx -V` prints them; as nginx's configure has to get them
 
 
 @pytest.mark.parametrize("flags, words", FLAGS, ids=["plain", "quoted", "quotes in quotes"])
-def test_nginx_flags(tmp_path, flags, words):
-    makefile = BUILD / "Makefile"
-    need(makefile.exists() and "\nngx_objs/ngx_auto_config.h:" in makefile.read_text(), "nginx's module is not built here")
+def test_nginx_flags(makefile, tmp_path, flags, words):
     source, build = tmp_path / "nginx", tmp_path / "build"
     source.mkdir()
     build.mkdir()
     (source / "configure").write_text(CONFIGURE)
     (source / "configure").chmod(0o755)
-    run = subprocess.run(["make", "-f", makefile, "ngx_objs/ngx_auto_config.h", f"nginx_src={source}", f"nginx_flags={flags}",
+    run = subprocess.run(["make", "-f", MAKEFILE, "ngx_objs/ngx_auto_config.h", f"nginx_src={source}", f"nginx_flags={flags}",
                           f"abs_builddir={build}"], cwd=build, capture_output=True, text=True, timeout=60)
     assert run.returncode == 0, run.stdout + run.stderr
     assert (source / "words").read_text().splitlines() == words
+
+
+def test_without_debugging(makefile, tmp_path):
+    """nginx's own make has warnings as errors; and debug messages are nothing unless it was configured with --with-debug."""
+    need(shutil.which("cc"), "no cc")
+    nginx = re.search(r"^nginx_src = (.*)$", makefile, re.M)[1]
+    folders = [f"{nginx}/src/{part}" for part in ("core", "event", "event/modules", "os/unix", "http", "http/modules", "http/v2")]
+    for source in sorted((SOURCES / "ngx_afpa").glob("*.c")):
+        one = tmp_path / "one.c"
+        one.write_text(f'#include <ngx_config.h>\n#undef NGX_DEBUG\n#include "{source}"\n')
+        run = subprocess.run(["cc", "-fsyntax-only", "-W", "-Wall", "-Wpointer-arith", "-Wno-unused-parameter", "-Werror",
+                              *(f"-isystem{folder}" for folder in [*folders, BUILD / "ngx_objs"]), f"-I{SOURCES}/libafpa/include", one],
+                             capture_output=True, text=True, timeout=60)
+        assert run.returncode == 0, run.stderr
