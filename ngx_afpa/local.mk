@@ -16,11 +16,11 @@ ngx_afpa_ngx_http_afpa_module_la_SOURCES = \
 	ngx_afpa/ngx_http_afpa_fastpath.h \
 	ngx_afpa/ngx_http_afpa_modules.c \
 	ngx_afpa/ngx_http_afpa.h
-# As system headers: their warnings are not ours.
+# As system headers: their warnings are not ours.  Those of QUIC are there from nginx 1.25 on.
 ngx_afpa_ngx_http_afpa_module_la_CPPFLAGS = $(AM_CPPFLAGS) \
 	-isystem $(nginx_src)/src/core -isystem $(nginx_src)/src/event -isystem $(nginx_src)/src/event/modules \
-	-isystem $(nginx_src)/src/os/unix -isystem $(nginx_src)/src/http -isystem $(nginx_src)/src/http/modules \
-	-isystem $(nginx_src)/src/http/v2 -isystem ngx_objs
+	-isystem $(nginx_src)/src/event/quic -isystem $(nginx_src)/src/os/unix -isystem $(nginx_src)/src/http \
+	-isystem $(nginx_src)/src/http/modules -isystem $(nginx_src)/src/http/v2 -isystem $(nginx_src)/src/http/v3 -isystem ngx_objs
 # nginx passes string literals as plain char *.
 ngx_afpa_ngx_http_afpa_module_la_CFLAGS = $(AM_CFLAGS) -Wno-write-strings
 ngx_afpa_ngx_http_afpa_module_la_LIBADD = libafpa/libafpa.la

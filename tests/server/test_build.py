@@ -65,3 +65,19 @@ def test_without_debugging(makefile, tmp_path):
                               *(f"-isystem{folder}" for folder in [*folders, BUILD / "ngx_objs"]), f"-I{SOURCES}/libafpa/include", one],
                              capture_output=True, text=True, timeout=60)
         assert run.returncode == 0, run.stderr
+
+
+def test_headers_of_later_releases(makefile, tmp_path):
+    """With QUIC, nginx's headers include some that lie in folders which the release that is tested does not have."""
+    need(shutil.which("cc"), "no cc")
+    for header in ("core/ngx_core.h", "event/quic/ngx_event_quic.h", "http/v3/ngx_http_v3.h"):
+        (tmp_path / "src" / header).parent.mkdir(parents=True)
+        (tmp_path / "src" / header).touch()
+    shown = "--eval=show:; @echo $(ngx_afpa_ngx_http_afpa_module_la_CPPFLAGS)"
+    flags = subprocess.run(["make", "-s", "-f", MAKEFILE, shown, "show", f"nginx_src={tmp_path}"], cwd=tmp_path, capture_output=True,
+                           text=True, timeout=60)
+    assert flags.returncode == 0, flags.stdout + flags.stderr
+    one = tmp_path / "one.c"
+    one.write_text("#include <ngx_core.h>\n#include <ngx_event_quic.h>\n#include <ngx_http_v3.h>\n")
+    run = subprocess.run(["cc", "-fsyntax-only", *flags.stdout.splitlines()[-1].split(), one], capture_output=True, text=True, timeout=60)
+    assert run.returncode == 0, run.stderr
