@@ -174,7 +174,7 @@ static afpa_status_t options_check(const afpa_zone_options_t *o, candidate_t *c,
     options_path(o, path, room);
     if (!afpa__layout_compute(&c->wanted, o->size, chunk))
         return afpa__fail(error, AFPA_INVALID,
-                          "zone \"%s\": size %llu with chunks of %u is out of range (at least %d bytes and 4 chunks)", name,
+                          "zone \"%s\": size %llu with chunks of %u is out of range (at least %d bytes and 4 chunks, less than 8 TB)", name,
                           (unsigned long long)o->size, chunk, AFPA_ZONE_SIZE_MIN);
     c->options = o;
     c->path = path;
