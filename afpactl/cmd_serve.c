@@ -380,7 +380,7 @@ static error_t on_option(int key, char *arg, struct argp_state *state)
         if (serve->operand)
             argp_error(state, "unexpected argument: %s", arg);
         if (!*arg)
-            argp_error(state, "the name of a folder is not empty");
+            argp_error(state, "the name of a directory is not empty");
         serve->operand = arg;
         return 0;
     case ARGP_KEY_NO_ARGS:

@@ -240,7 +240,7 @@ int cmd_warm(app_t *app, int argc, char **argv)
     }
     for (int i = 0; i < o.count; i++)
         if (!*o.operands[i]) { /* $DIR that is not set; it would be the current folder */
-            complain("warm: the name of a file or folder is not empty");
+            complain("warm: the name of a file or directory is not empty");
             return EXIT_USAGE;
         }
     raise_file_limit();
