@@ -154,6 +154,7 @@ static afpa_mod_client_t *client_make(conn_rec *c)
     client->server = afpa_mod_server_number(c);
     client->accepted_ms = afpa_engine_now();
     client->requests = (uint32_t)c->keepalives;
+    client->timeout_ms = afpa_mod_msec(c->base_server->timeout);
     client->keep_alive_ms = c->keepalives ? afpa_mod_msec(c->base_server->keep_alive_timeout) : 0;
     return client;
 }
@@ -225,14 +226,16 @@ static int on_process_connection(conn_rec *c)
     return OK;
 }
 
-/* How long a connection waits after the reply to this request, as the event MPM decides it. */
+/* How long a connection waits within and after the reply to this request, as the event MPM decides it. */
 static int on_post_read_request(request_rec *r)
 {
     const afpa_mod_conn_t *conn = ap_get_module_config(r->connection->conn_config, &afpa_module);
     const server_rec *s = r->server->keep_alive_timeout_set ? r->server : r->connection->base_server;
 
-    if (conn && conn->client)
+    if (conn && conn->client) {
         conn->client->keep_alive_ms = afpa_mod_msec(s->keep_alive_timeout);
+        conn->client->timeout_ms = afpa_mod_msec(s->timeout);
+    }
     return DECLINED;
 }
 

@@ -45,7 +45,7 @@ typedef struct afpa_mod_client {
     uint64_t server; /* see afpa_response_terms_t */
     uint64_t accepted_ms;
     uint32_t requests; /* replies so far, of both */
-    uint32_t keep_alive_ms;
+    uint32_t keep_alive_ms, timeout_ms; /* between two requests; in the middle of one */
     /* the loop's: */
     afpa_transport_t *transport;
     afpa_conn_t *conn; /* the engine's; NULL: the engine does not have it */

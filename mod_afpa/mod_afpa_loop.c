@@ -209,7 +209,6 @@ static void linger(afpa_mod_client_t *client, uint64_t ms)
 static void on_returned(afpa_job_t *job)
 {
     afpa_mod_client_t *client = (afpa_mod_client_t *)(void *)job;
-    uint64_t timeout = (uint64_t)apr_time_as_msec(client->base_server->timeout);
 
     client->idle = client->after == AFPA_MOD_WAIT_INPUT;
     switch (client->after) {
@@ -223,10 +222,10 @@ static void on_returned(afpa_job_t *job)
             await(client, 0, client->keep_alive_ms);
         break;
     case AFPA_MOD_WAIT_READ:
-        await(client, 0, timeout);
+        await(client, 0, client->timeout_ms);
         break;
     case AFPA_MOD_WAIT_WRITE:
-        await(client, 1, timeout);
+        await(client, 1, client->timeout_ms);
         break;
     case AFPA_MOD_SUSPENDED: /* looked at with every tick */
         client->deadline = UINT64_MAX;

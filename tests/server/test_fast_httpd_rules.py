@@ -204,6 +204,22 @@ def test_time_that_a_connection_is_kept(name):
         assert pair.zone.grows("fast_hits", before, 2)
 
 
+def test_time_for_a_slow_reader():
+    """Of a reply of httpd's that waits in the loop: the virtual host's Timeout, where httpd's event MPM takes that host's times."""
+    hosts = "".join(f"<VirtualHost *:@PORT@>\nServerName {name}\nTimeout {seconds}\nKeepAliveTimeout 5\n</VirtualHost>\n"
+                    for name, seconds in (("one", 1), ("two", 20)))
+    with pair_with("EnableSendfile on\nAfpaMaxCache 1m\n" + hosts, revalidate=3600000) as pair:
+        pair.put("a.html", payload("a", 1000))
+        pair.put("huge.bin", payload("huge", 20 << 20))
+        assert pair.admit("/a.html")
+        for server in (pair.stock, pair.ours):
+            with Wire(server.port, rcvbuf=4096, timeout=30) as wire:
+                assert wire.request(get("/a.html")).status == 200
+                wire.send(get("/huge.bin", host="two"))
+                time.sleep(3)
+                assert wire.reply().length == 20 << 20
+
+
 # ---- when ----
 
 @pytest.mark.parametrize("tag", ["None", "Digest", "All"])
