@@ -188,10 +188,10 @@ static int addresses_known(apr_socket_t *socket)
            apr_socket_addr_get(&address, APR_REMOTE, socket) == APR_SUCCESS;
 }
 
-/* Behind those of the MPM's threads. */
+/* Behind those of the MPM's threads, of all children: mod_cgid's daemon knows by it whose script is to be killed. */
 static long id_of(const host_thread_t *thread)
 {
-    return (long)server_limit * thread_limit + thread->number;
+    return (long)server_limit * thread_limit + atomic_load(&child) * per_child + thread->number;
 }
 
 static conn_rec *conn_make(afpa_mod_client_t *client, const host_thread_t *thread)
@@ -380,7 +380,7 @@ static void serve(afpa_mod_client_t *client, host_thread_t *thread)
     }
     c->sbh = thread->slot;
     c->current_thread = thread->thread;
-    c->id = id_of(thread); /* no two threads at work have the same: mod_unique_id relies on it */
+    c->id = id_of(thread); /* no two threads at work have the same: mod_unique_id relies on it, too */
     c->keepalives = (int)client->requests;
     if (resumed)
         ap_run_resume_connection(c, NULL);

@@ -1,11 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """httpd's fast path: connections that go back and forth between its loops and httpd, their limits, and how they end."""
+import base64
 import random
 import re
 import shutil
 import socket
 import subprocess
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -207,6 +209,29 @@ def test_modules_see_these_requests():
         assert [line[1] for line in lines] == ["410"] * 50
         assert [int(line[2]) for line in lines] == list(range(1, 101, 2))  # requests on the connection before, hits too
         assert len({line[3] for line in lines}) == 50
+
+
+def test_no_two_children_have_an_id_in_common():
+    """Of connections that requests are under way on: mod_cgid's daemon has one table of scripts for all children."""
+    outer = "LoadModule unique_id_module @LIBEXEC@/mod_unique_id.so\n"
+    with fresh('CustomLog @DIR@/access.log "%P %U %{UNIQUE_ID}e"\n', outer=outer, workers=3) as pair:
+        tree(pair)
+
+        def ask(_):
+            with Wire(pair.ours.port) as wire:
+                for target in ("/small.bin", "/gone") * 5:
+                    assert wire.request(get(target)).status in (200, 410)
+        ids = {}
+        for _ in range(20):
+            with ThreadPoolExecutor(12) as pool:
+                list(pool.map(ask, range(12)))
+            for line in (pair.ours.dir / "access.log").read_text().splitlines():
+                pid, target, unique = line.split()
+                if target == "/gone":  # time, root, counter, id
+                    ids.setdefault(pid, set()).add(base64.urlsafe_b64decode(unique + "=")[16:20])
+            if len(ids) > 1:
+                break
+        assert len(ids) > 1 and sum(map(len, ids.values())) == len(set().union(*ids.values())), ids
 
 
 # ---- limits ----
