@@ -368,16 +368,18 @@ static apr_status_t before_exit(void *data)
 void afpa_mod_fastpath_child(apr_pool_t *pchild, server_rec *s)
 {
     const afpa_mod_server_conf_t *conf = ap_get_module_config(s->module_config, &afpa_module);
-    int workers = 0;
-    unsigned count;
+    int workers = 0, children = 0;
+    unsigned count, most;
 
     if (!setup.zone || !setup.zone->cache)
         return;
     ap_mpm_query(AP_MPMQ_MAX_THREADS, &workers);
+    ap_mpm_query(AP_MPMQ_MAX_DAEMONS, &children);
+    most = (unsigned)workers * (unsigned)(children > 1 ? children : 1);
     count = conf->threads > 0 ? (unsigned)conf->threads : (unsigned)(workers + WORKERS_PER_LOOP - 1) / WORKERS_PER_LOOP;
     connections_most = conf->connections > 0 ? (unsigned)conf->connections : CONNECTIONS;
-    afpa_descriptors_reserve(connections_most + 4 * (unsigned)workers);
-    if (afpa_mod_host_start(pchild, setup.pconf, (unsigned)workers) != APR_SUCCESS) {
+    afpa_descriptors_reserve(connections_most + 4 * most);
+    if (afpa_mod_host_start(pchild, setup.pconf, (unsigned)workers, most) != APR_SUCCESS) {
         ap_log_error(APLOG_MARK, APLOG_ERR, errno, s, "AfpaFastPath: no thread can be started; this child serves without");
         return;
     }

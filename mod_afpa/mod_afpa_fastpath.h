@@ -44,7 +44,7 @@ typedef struct afpa_mod_client {
     server_rec *base_server;
     uint64_t server; /* see afpa_response_terms_t */
     uint64_t accepted_ms;
-    uint32_t requests; /* replies so far, of both */
+    uint32_t requests;                  /* replies so far, of both */
     uint32_t keep_alive_ms, timeout_ms; /* between two requests; in the middle of one */
     /* the loop's: */
     afpa_transport_t *transport;
@@ -107,8 +107,8 @@ int afpa_mod_loops_join(afpa_mod_loop_t *loops, unsigned seconds);
 
 void afpa_mod_host_register(void);
 
-/* Starts at most `count` threads that run httpd on connections. */
-apr_status_t afpa_mod_host_start(apr_pool_t *p, apr_pool_t *pconf, unsigned count);
+/* Starts at most `count` threads that run httpd on connections, and later, when all are at work, others: `most` in all. */
+apr_status_t afpa_mod_host_start(apr_pool_t *p, apr_pool_t *pconf, unsigned count, unsigned most);
 
 /* Whether HTTP/1 is spoken on this connection, with nothing but httpd's own between it and the network. */
 int afpa_mod_is_bare(conn_rec *c);

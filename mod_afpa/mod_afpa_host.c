@@ -41,12 +41,13 @@ typedef struct {
 
 static struct {
     apr_pool_t *pconf; /* parent of every connection's pool, as the MPM has it: its allocator has a lock */
+    apr_pool_t *pool;  /* of the threads; under the lock */
     host_thread_t *threads;
-    unsigned count;
+    unsigned most;
     pthread_mutex_t lock; /* covers what follows */
     pthread_cond_t work;
     afpa_job_t *first, **last;
-    unsigned idle;
+    unsigned count, idle, queued;
     int stop;
 } host = {.lock = PTHREAD_MUTEX_INITIALIZER, .work = PTHREAD_COND_INITIALIZER, .last = &host.first};
 
@@ -191,7 +192,7 @@ static int addresses_known(apr_socket_t *socket)
 /* Behind those of the MPM's threads, of all children: mod_cgid's daemon knows by it whose script is to be killed. */
 static long id_of(const host_thread_t *thread)
 {
-    return (long)server_limit * thread_limit + atomic_load(&child) * per_child + thread->number;
+    return (long)server_limit * thread_limit + atomic_load(&child) * (long)host.most + thread->number;
 }
 
 static conn_rec *conn_make(afpa_mod_client_t *client, const host_thread_t *thread)
@@ -445,6 +446,7 @@ static afpa_mod_client_t *next_client(const host_thread_t *thread)
     host.idle--;
     job = host.first;
     if (job) {
+        host.queued--;
         host.first = job->next;
         if (!host.first)
             host.last = &host.first;
@@ -470,12 +472,28 @@ static void *APR_THREAD_FUNC work(apr_thread_t *apr_thread, void *data)
     return NULL;
 }
 
+/* Its signals are masked as those of the caller are: they are for the MPM's main thread. */
+static apr_status_t thread_add(void)
+{
+    host_thread_t *thread = &host.threads[host.count];
+    apr_status_t rv;
+
+    thread->number = host.count;
+    rv = ap_thread_create(&thread->thread, NULL, work, thread, host.pool);
+    if (rv == APR_SUCCESS)
+        host.count++;
+    return rv;
+}
+
+/* The MPM does not see that these are at work, and makes no more children for it; so where it would, there are more threads. */
 static void enqueue(afpa_mod_client_t *client)
 {
     client->job.next = NULL;
     pthread_mutex_lock(&host.lock);
     *host.last = &client->job;
     host.last = &client->job.next;
+    if (++host.queued > host.idle && host.count < host.most)
+        (void)thread_add(); /* else it waits */
     if (host.idle > 0)
         pthread_cond_signal(&host.work);
     pthread_mutex_unlock(&host.lock);
@@ -503,7 +521,7 @@ void afpa_mod_host_child(long id)
         ap_update_child_status_from_indexes((int)(id / thread_limit), place, SERVER_DEAD, NULL);
 }
 
-apr_status_t afpa_mod_host_start(apr_pool_t *p, apr_pool_t *pconf, unsigned count)
+apr_status_t afpa_mod_host_start(apr_pool_t *p, apr_pool_t *pconf, unsigned count, unsigned most)
 {
     sigset_t all, before;
     apr_status_t rv = APR_SUCCESS;
@@ -513,17 +531,17 @@ apr_status_t afpa_mod_host_start(apr_pool_t *p, apr_pool_t *pconf, unsigned coun
     ap_mpm_query(AP_MPMQ_HARD_LIMIT_DAEMONS, &server_limit);
     mpm = ap_find_linked_module("event.c");
     host.pconf = pconf;
-    host.threads = apr_pcalloc(p, count * sizeof(*host.threads));
-    sigfillset(&all); /* signals are for the MPM's main thread */
+    host.most = most;
+    host.threads = apr_pcalloc(p, most * sizeof(*host.threads));
+    host.pool = pool_make();
+    if (!host.pool)
+        return APR_ENOMEM;
+    sigfillset(&all);
     pthread_sigmask(SIG_SETMASK, &all, &before);
-    while (host.count < count && rv == APR_SUCCESS) {
-        host_thread_t *thread = &host.threads[host.count];
-
-        thread->number = host.count;
-        rv = ap_thread_create(&thread->thread, NULL, work, thread, p);
-        if (rv == APR_SUCCESS)
-            host.count++;
-    }
+    pthread_mutex_lock(&host.lock);
+    while (host.count < count && rv == APR_SUCCESS)
+        rv = thread_add();
+    pthread_mutex_unlock(&host.lock);
     pthread_sigmask(SIG_SETMASK, &before, NULL);
     return host.count > 0 ? APR_SUCCESS : rv;
 }

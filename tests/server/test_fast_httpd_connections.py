@@ -167,6 +167,24 @@ def test_slow_readers_hold_no_thread():
             wire.close()
 
 
+def test_more_at_work_than_a_child_has_workers():
+    """The MPM makes no more children for requests on connections of the loops, so there have to be threads for them."""
+    with fresh("EnableSendfile off\nEnableMMAP off\nAfpaMaxCache 1m\n", workers=1) as pair:
+        tree(pair)
+        wires = [Wire(pair.ours.port, rcvbuf=4096, timeout=60) for _ in range(40)]  # ThreadsPerChild 16
+        for wire in wires:
+            wire.request(get("/small.bin"))
+            wire.send(get("/huge.bin", "Range: bytes=5-8000004"))
+        time.sleep(0.5)
+        with Wire(pair.ours.port, timeout=3) as other:
+            assert other.request(get("/small.bin")).status == 200
+            assert other.request(get("/gone")).status == 410
+        for wire in wires[-3:]:
+            assert wire.reply().body == HUGE[5:8000005]
+        for wire in wires:
+            wire.close()
+
+
 def curl(*args):
     return subprocess.run(["curl", "-sS", "--max-time", "20", *args], capture_output=True, text=True, timeout=30)
 
