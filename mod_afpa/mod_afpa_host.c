@@ -40,8 +40,9 @@ typedef struct {
 } host_thread_t;
 
 static struct {
-    apr_pool_t *pconf; /* parent of every connection's pool, as the MPM has it: its allocator has a lock */
-    apr_pool_t *pool;  /* of the threads; under the lock */
+    apr_pool_t *pconf;       /* parent of every connection's pool, as the MPM has it: its allocator has a lock */
+    apr_pool_t *pool;        /* of the threads; under the lock */
+    apr_threadattr_t *stack; /* NULL: the system's */
     host_thread_t *threads;
     unsigned most;
     pthread_mutex_t lock; /* covers what follows */
@@ -479,7 +480,7 @@ static apr_status_t thread_add(void)
     apr_status_t rv;
 
     thread->number = host.count;
-    rv = ap_thread_create(&thread->thread, NULL, work, thread, host.pool);
+    rv = ap_thread_create(&thread->thread, host.stack, work, thread, host.pool);
     if (rv == APR_SUCCESS)
         host.count++;
     return rv;
@@ -536,6 +537,8 @@ apr_status_t afpa_mod_host_start(apr_pool_t *p, apr_pool_t *pconf, unsigned coun
     host.pool = pool_make();
     if (!host.pool)
         return APR_ENOMEM;
+    if (ap_thread_stacksize != 0 && apr_threadattr_create(&host.stack, host.pool) == APR_SUCCESS)
+        apr_threadattr_stacksize_set(host.stack, ap_thread_stacksize);
     sigfillset(&all);
     pthread_sigmask(SIG_SETMASK, &all, &before);
     pthread_mutex_lock(&host.lock);

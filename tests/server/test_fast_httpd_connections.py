@@ -185,6 +185,19 @@ def test_more_at_work_than_a_child_has_workers():
             wire.close()
 
 
+def test_threads_have_the_stack_that_is_asked_for():
+    """ThreadStackSize: those that run httpd on connections of the loops too."""
+    with fresh("", outer="ThreadStackSize 3145728\n", workers=1) as pair:
+        tree(pair)
+
+        def stacks(server):
+            maps = Path(f"/proc/{server.workers()[0]}/maps").read_text().splitlines()
+            ends = [[int(end, 16) for end in line.split()[0].split("-")] for line in maps if line.split()[1] == "rw-p"]
+            return sum(high - low == 3 << 20 for low, high in ends)
+        assert stacks(pair.stock) >= 16
+        assert stacks(pair.ours) >= stacks(pair.stock) + 16  # ThreadsPerChild
+
+
 def curl(*args):
     return subprocess.run(["curl", "-sS", "--max-time", "20", *args], capture_output=True, text=True, timeout=30)
 
