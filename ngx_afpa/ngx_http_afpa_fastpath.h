@@ -36,6 +36,7 @@ typedef struct {
     ngx_str_t began_uri;
     ngx_event_t back;        /* posted when nginx has finished a request */
     ngx_msec_t keepalive_ms; /* of that request's location */
+    ngx_flag_t released;     /* our side is closed */
 } ngx_http_afpa_client_t;
 
 /* ngx_http_afpa_transport.c */

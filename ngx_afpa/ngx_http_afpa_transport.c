@@ -112,6 +112,18 @@ static afpa_status_t on_receive(afpa_transport_t *transport, afpa_io_t *io, void
     return AFPA_OK;
 }
 
+/* nginx wants it closed: worker_shutdown_timeout is over, nginx stops, or it runs short of connections.  Then it does not wait for
+ * one that lingers, and must not find one again that has a reply under way. */
+static void on_close(ngx_http_afpa_client_t *client)
+{
+    if (client->c->error || (client->released && !stopping())) {
+        afpa_conn_abort(client->conn);
+        return;
+    }
+    ngx_http_afpa_idle_off(client);
+    afpa_conn_close(client->conn);
+}
+
 static void on_read(ngx_event_t *rev)
 {
     ngx_connection_t *c = rev->data;
@@ -119,12 +131,8 @@ static void on_read(ngx_event_t *rev)
 
     client->at_once = AT_ONCE;
     client->sent = 0;
-    if (c->close && c->error) { /* worker_shutdown_timeout is over */
-        afpa_conn_abort(client->conn);
-        return;
-    }
     if (c->close) {
-        afpa_conn_close(client->conn);
+        on_close(client);
         return;
     }
     if (client->receiving)
@@ -206,6 +214,7 @@ static void on_disconnect(afpa_transport_t *transport, afpa_io_t *io, afpa_disco
     ngx_http_afpa_client_t *client = client_of(transport);
 
     if (how == AFPA_DISCONNECT_RELEASE) {
+        client->released = 1;
         (void)ngx_shutdown_socket(client->c->fd, NGX_WRITE_SHUTDOWN);
         if (io)
             io->completed(io, AFPA_OK, 0);

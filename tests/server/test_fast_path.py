@@ -9,7 +9,7 @@ import pytest
 
 from docroot import payload
 from load import Load
-from pair import Pair
+from pair import Pair, admit
 from servers import Server
 from wire import Wire, eventually, exchange, fetch, get, head
 from zone import STOCK_ONLY, Zone
@@ -259,6 +259,27 @@ def test_idle_connections_give_way(pair):
                 wires.append(Wire(server.port))
                 assert wires[-1].request(get("/small.bin")).body == payload("small.bin", 1000)
             assert zone.count("fast_hits") > 90
+            for wire in wires:
+                wire.close()
+    finally:
+        zone.remove()
+
+
+def test_lingering_connections_give_way(pair):
+    """So does one whose last reply is out and that waits for its client, as in nginx; those behind it in the queue would stay."""
+    zone = Zone()
+    server = Server("nginx", pair.root, zone, conf=FAST, workers=1, revalidate=3600000)
+    server.file.write_text(server.file.read_text().replace("worker_connections 2048", "worker_connections 32"))
+    try:
+        with server:
+            assert admit(server, zone, "/small.bin")
+            wires = [Wire(server.port)]
+            wires[0].send(get("/small.bin") + get("/small.bin", "Connection: close") + b"x")
+            assert [wires[0].reply().status for _ in range(2)] == [200, 200]
+            time.sleep(1.1)  # the queue has seconds
+            for _ in range(60):
+                wires.append(Wire(server.port))
+                assert wires[-1].request(get("/small.bin")).body == payload("small.bin", 1000)
             for wire in wires:
                 wire.close()
     finally:
