@@ -168,6 +168,10 @@ static void on_unfinished(void *context, afpa_transport_t *transport, const char
 
     ngx_http_afpa_transport_forget(client);
     on_handover(context, transport, bytes, length, AFPA_DECLINE_REQUEST);
+    if (c->read->posted) { /* accept_mutex has it wait its turn */
+        ngx_delete_posted_event(c->read);
+        c->read->handler(c->read);
+    }
     if (!timed_out || c->fd == (ngx_socket_t)-1 || !c->read->timer_set) /* it is closed already, or reads on in spite of all */
         return;
     ngx_del_timer(c->read);
