@@ -144,7 +144,8 @@ static void put_combined(line_t *line, format_t format, ngx_connection_t *c, con
     if (format == FORMAT_VHOST_COMBINED) {
         put_host(line, &request->host);
         put_text(line, ":");
-        put_number(line, ngx_inet_get_port(c->local_sockaddr));
+        if (ngx_inet_get_port(c->local_sockaddr) > 0) /* a Unix socket has none */
+            put_number(line, ngx_inet_get_port(c->local_sockaddr));
         put_text(line, " ");
     }
     put(line, c->addr_text.data, c->addr_text.len);

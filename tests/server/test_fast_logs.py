@@ -5,6 +5,7 @@ import datetime
 import json
 import os
 import re
+import socket
 import threading
 import time
 from contextlib import contextmanager
@@ -15,7 +16,7 @@ from conftest import need
 from docroot import payload
 from pair import Pair
 from servers import missing
-from wire import Wire, eventually, exchange, fetch, get
+from wire import Wire, eventually, exchange, fetch, get, masked
 from zone import STOCK_ONLY
 
 pytestmark = pytest.mark.skipif(STOCK_ONLY, reason="needs the module")
@@ -167,6 +168,26 @@ def test_name_of_the_host(host):
         assert eventually(lambda: lines_of(pair.ours.dir / "fast.log"), 4)
         begins = [lines_of(log)[-1].split(b" ")[0] for log in (pair.ours.dir / "fast.log", pair.stock.dir / "access.log")]
         assert begins == [f"localhost:{server.port}".encode() for server in (pair.ours, pair.stock)]
+
+
+def by_unix_socket(path):
+    """What comes back on a Unix socket that has a request answered twice."""
+    with socket.socket(socket.AF_UNIX) as sock:
+        sock.settimeout(10)
+        sock.connect(str(path))
+        sock.sendall(get("/a.bin") + get("/a.bin", "Connection: close"))
+        return masked(b"".join(iter(lambda: sock.recv(1 << 16), b"")))
+
+
+def test_a_unix_socket_has_no_port():
+    own = OWN["nginx", "vhost_combined"]
+    conf = "listen unix:@DIR@/socket; access_log @DIR@/access.log own;"
+    with site("nginx", "vhost_combined", conf=conf, outer=f"log_format own '{own}';", workers=1) as pair:
+        for _ in range(5):
+            assert by_unix_socket(pair.ours.dir / "socket") == by_unix_socket(pair.stock.dir / "socket")
+        assert eventually(lambda: lines_of(pair.ours.dir / "fast.log"), 4)
+        begins = [lines_of(log)[-1].split(b"[")[0] for log in (pair.ours.dir / "fast.log", pair.stock.dir / "access.log")]
+        assert begins == [b"localhost: unix: - - "] * 2
 
 
 # ---- the time ----
