@@ -273,7 +273,8 @@ static ngx_int_t skip_to_range(ngx_http_request_t *r, ngx_http_afpa_ctx_t *ctx, 
 
     if (r->headers_out.status == NGX_HTTP_PARTIAL_CONTENT && r->headers_out.content_range) {
         start = (uint64_t)r->headers_out.content_offset;
-        end = start + (uint64_t)r->headers_out.content_length_n;
+        if (r->headers_out.content_length_n >= 0) /* where trailers follow it was taken back; that filter knows where to end */
+            end = start + (uint64_t)r->headers_out.content_length_n;
         start -= start % afpa_zone_chunk_size(afpa_cache_zone(ctx->ref.cache));
     }
     afpa_walk_init(&ctx->walk, size, afpa_zone_chunk_size(afpa_cache_zone(ctx->ref.cache)), start, end - start);

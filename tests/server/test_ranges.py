@@ -3,8 +3,10 @@
 import pytest
 
 from docroot import payload
+from wire import Wire, get
 
 FAST = True
+CONF = {"nginx": "location /trailers/ { add_trailer X-Trailer 1; }"}
 FILES = {"/small.bin": 1000, "/chunks.bin": 300000, "/empty.bin": 0}
 
 SINGLE = ["bytes=0-", "bytes=0-0", "bytes=1-10", "bytes=999-", "bytes=-1", "bytes=-1000", "bytes=-5000000", "bytes=0-5000000",
@@ -22,6 +24,7 @@ def tree(pair):
     for name, size in FILES.items():
         pair.put(name[1:], payload(name, size))
         pair.warm(name)
+    pair.put("trailers/chunks.bin", payload("trailers", FILES["/chunks.bin"]))
 
 
 @pytest.mark.parametrize("method", ["GET", "HEAD"])
@@ -48,6 +51,18 @@ def test_every_edge_of_a_chunk(pair):
                 if first <= last < len(whole):
                     reply = pair.same("/chunks.bin", f"Range: bytes={first}-{last}")
                     assert (reply.status, reply.body) == (206, whole[first:last + 1])
+
+
+@pytest.mark.parametrize("value", SINGLE + UNSATISFIABLE + MALFORMED)
+def test_range_with_trailers(pair, value):
+    """nginx's reply then has no Content-Length, and the replies behind it are those to the requests behind it."""
+    raw = get("/trailers/chunks.bin", f"Range: {value}") + get("/small.bin") + get("/trailers/chunks.bin", "Connection: close")
+    assert pair.warm("/trailers/chunks.bin").length == FILES["/chunks.bin"]
+    with Wire(pair.ours.port) as ours, Wire(pair.stock.port) as stock:
+        for wire in (ours, stock):
+            wire.send(raw)
+        for _ in range(3):
+            assert ours.reply().comparable() == stock.reply().comparable()
 
 
 def validators(reply):
