@@ -321,6 +321,7 @@ int afpa_mod_fastpath_prepare(apr_pool_t *pconf, server_rec *main_server)
     if (!setup.zone)
         return OK;
     header_time_default(main_server);
+    afpa_mod_host_prepare(pconf);
     setup.places = apr_array_make(pconf, 4, sizeof(place_t));
     setup.servers = apr_array_make(pconf, 4, sizeof(server_rec *));
     for (server_rec *s = main_server; s; s = s->next) {

@@ -107,17 +107,19 @@ int afpa_mod_loops_join(afpa_mod_loop_t *loops, unsigned seconds);
 
 void afpa_mod_host_register(void);
 
-/* Starts at most `count` threads that run httpd on connections, and later, when all are at work, others: `most` in all. */
+/* Before there are children. */
+void afpa_mod_host_prepare(apr_pool_t *pconf);
+
+/* Starts at most `count` threads that run httpd on connections, and later, when all are at work, others: `most` in all, in all
+ * children that have such connections together. */
 apr_status_t afpa_mod_host_start(apr_pool_t *p, apr_pool_t *pconf, unsigned count, unsigned most);
 
 /* Whether HTTP/1 is spoken on this connection, with nothing but httpd's own between it and the network. */
 int afpa_mod_is_bare(conn_rec *c);
 
-/* Has httpd go on with a connection. */
+/* Has httpd go on with a connection.  One whose socket is closed (fd -1), which the loop has forgotten, ends: httpd's structures of it
+ * go, then the client itself. */
 void afpa_mod_host_submit(afpa_mod_client_t *client);
-
-/* The connection is closed: httpd's structures of it go, then the client itself.  The loop has forgotten it. */
-void afpa_mod_host_end(afpa_mod_client_t *client);
 
 /* Ends the threads when there is nothing left to do. */
 void afpa_mod_host_stop(void);

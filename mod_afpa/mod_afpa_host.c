@@ -17,6 +17,7 @@
 #include "mod_afpa_fastpath.h"
 
 #include <ap_mpm.h>
+#include <apr_shm.h>
 #include <http_connection.h>
 #include <http_main.h>
 #include <http_vhost.h>
@@ -53,6 +54,7 @@ static struct {
 } host = {.lock = PTHREAD_MUTEX_INITIALIZER, .work = PTHREAD_COND_INITIALIZER, .last = &host.first};
 
 static atomic_long child = -1; /* this one's number in the scoreboard */
+static atomic_uint *threads;   /* how many each child has, by that number; shared by all; NULL: not known */
 static int per_child, thread_limit, server_limit;
 static module *mpm;
 
@@ -473,6 +475,25 @@ static void *APR_THREAD_FUNC work(apr_thread_t *apr_thread, void *data)
     return NULL;
 }
 
+/* Under the lock. */
+static void threads_tell(void)
+{
+    long number = atomic_load(&child);
+
+    if (threads && number >= 0)
+        atomic_store_explicit(&threads[number], host.stop ? 0 : host.count, memory_order_relaxed);
+}
+
+/* MaxRequestWorkers is for all children together, as it is for the MPM's. */
+static int may_add(void)
+{
+    unsigned all = 0;
+
+    for (int i = 0; threads && i < server_limit; i++)
+        all += atomic_load_explicit(&threads[i], memory_order_relaxed);
+    return host.count < host.most && all < host.most;
+}
+
 /* Its signals are masked as those of the caller are: they are for the MPM's main thread. */
 static apr_status_t thread_add(void)
 {
@@ -483,31 +504,22 @@ static apr_status_t thread_add(void)
     rv = ap_thread_create(&thread->thread, host.stack, work, thread, host.pool);
     if (rv == APR_SUCCESS)
         host.count++;
+    threads_tell();
     return rv;
 }
 
 /* The MPM does not see that these are at work, and makes no more children for it; so where it would, there are more threads. */
-static void enqueue(afpa_mod_client_t *client)
+void afpa_mod_host_submit(afpa_mod_client_t *client)
 {
     client->job.next = NULL;
     pthread_mutex_lock(&host.lock);
     *host.last = &client->job;
     host.last = &client->job.next;
-    if (++host.queued > host.idle && host.count < host.most)
+    if (++host.queued > host.idle && may_add())
         (void)thread_add(); /* else it waits */
     if (host.idle > 0)
         pthread_cond_signal(&host.work);
     pthread_mutex_unlock(&host.lock);
-}
-
-void afpa_mod_host_submit(afpa_mod_client_t *client)
-{
-    enqueue(client);
-}
-
-void afpa_mod_host_end(afpa_mod_client_t *client)
-{
-    enqueue(client);
 }
 
 /* Another child of that number may have died at work, and left our slots as they were. */
@@ -520,6 +532,21 @@ void afpa_mod_host_child(long id)
         return;
     for (int place = per_child; place < thread_limit; place++)
         ap_update_child_status_from_indexes((int)(id / thread_limit), place, SERVER_DEAD, NULL);
+    pthread_mutex_lock(&host.lock);
+    threads_tell();
+    pthread_mutex_unlock(&host.lock);
+}
+
+void afpa_mod_host_prepare(apr_pool_t *pconf)
+{
+    apr_shm_t *shm;
+
+    ap_mpm_query(AP_MPMQ_HARD_LIMIT_DAEMONS, &server_limit);
+    threads = NULL;
+    if (apr_shm_create(&shm, (apr_size_t)server_limit * sizeof(*threads), NULL, pconf) == APR_SUCCESS)
+        threads = apr_shm_baseaddr_get(shm);
+    if (threads)
+        memset(threads, 0, (size_t)server_limit * sizeof(*threads));
 }
 
 apr_status_t afpa_mod_host_start(apr_pool_t *p, apr_pool_t *pconf, unsigned count, unsigned most)
@@ -529,7 +556,6 @@ apr_status_t afpa_mod_host_start(apr_pool_t *p, apr_pool_t *pconf, unsigned coun
 
     ap_mpm_query(AP_MPMQ_MAX_THREADS, &per_child);
     ap_mpm_query(AP_MPMQ_HARD_LIMIT_THREADS, &thread_limit);
-    ap_mpm_query(AP_MPMQ_HARD_LIMIT_DAEMONS, &server_limit);
     mpm = ap_find_linked_module("event.c");
     host.pconf = pconf;
     host.most = most;
@@ -555,6 +581,7 @@ void afpa_mod_host_stop(void)
 
     pthread_mutex_lock(&host.lock);
     host.stop = 1;
+    threads_tell();
     pthread_cond_broadcast(&host.work);
     pthread_mutex_unlock(&host.lock);
     for (unsigned i = 0; i < host.count; i++)

@@ -67,7 +67,7 @@ static void client_gone(afpa_mod_client_t *client)
     client_remove(client);
     client->fd = -1;
     if (client->c)
-        afpa_mod_host_end(client);
+        afpa_mod_host_submit(client);
     else
         afpa_mod_client_free(client);
 }

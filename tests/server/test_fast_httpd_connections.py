@@ -185,6 +185,25 @@ def test_more_at_work_than_a_child_has_workers():
             wire.close()
 
 
+def test_as_many_as_the_children_may_have_together():
+    """MaxRequestWorkers is for all children: where each has its ThreadsPerChild, no more threads are started."""
+    def threads(server):
+        return sum(len(list(Path(f"/proc/{pid}/task").iterdir())) for pid in server.workers())
+
+    with fresh("EnableSendfile off\nEnableMMAP off\nAfpaMaxCache 1m\n", outer="ServerLimit 2\nMaxRequestWorkers 32\n", workers=2) as pair:
+        tree(pair)
+        wires = [Wire(pair.ours.port, rcvbuf=4096, timeout=60) for _ in range(60)]
+        for wire in wires:
+            wire.request(get("/small.bin"))  # each child has some
+        before = threads(pair.ours)
+        for wire in wires:
+            wire.send(get("/huge.bin", "Range: bytes=5-8000004"))
+        time.sleep(0.5)
+        assert threads(pair.ours) == before
+        for wire in wires:
+            wire.close()
+
+
 def test_threads_have_the_stack_that_is_asked_for():
     """ThreadStackSize: those that run httpd on connections of the loops too."""
     with fresh("", outer="ThreadStackSize 3145728\n", workers=1) as pair:
