@@ -104,6 +104,7 @@ typedef struct {
     afpa_pin_mode_t mode;
     ngx_chain_t *busy, *free;
     ngx_uint_t flying;
+    ngx_uint_t rounds; /* fills in a row for the same chunk */
 } ngx_http_afpa_ctx_t;
 
 extern ngx_module_t ngx_http_afpa_module;

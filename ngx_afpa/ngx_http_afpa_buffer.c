@@ -9,6 +9,8 @@
  */
 #include "ngx_http_afpa.h"
 
+#define EVICTED_ROUNDS 2 /* as in libafpa/send.c */
+
 void ngx_http_afpa_release(void *data)
 {
     ngx_http_afpa_ctx_t *ctx = data;
@@ -87,12 +89,17 @@ static void buf_fill(ngx_http_afpa_ctx_t *ctx, ngx_http_afpa_buf_t *b, const afp
 
 static afpa_status_t chunk_pin(ngx_http_afpa_ctx_t *ctx, uint32_t index, afpa_extent_t *extent)
 {
+    afpa_status_t status = AFPA_OK;
+
     if (ctx->overflow.cache) {
         *extent = ctx->overflow;
         ctx->overflow.cache = NULL;
-        return AFPA_OK;
+    } else {
+        status = afpa_cache_pin(&ctx->ref, index, ctx->mode, extent);
     }
-    return afpa_cache_pin(&ctx->ref, index, ctx->mode, extent);
+    if (status == AFPA_OK)
+        ctx->rounds = 0;
+    return status;
 }
 
 /* Appends buffers until the window is full, the range ends, or a chunk is not in memory.
@@ -178,7 +185,9 @@ static void run_fill(void *data, ngx_log_t *log)
 
     if (!afpa_walk_step(&ctx->walk, &step))
         return;
-    ctx->fill_status = afpa_cache_fill(&ctx->ref, step.index, AFPA_SEND_WINDOW);
+    ctx->fill_status = AFPA_NO_SPACE;
+    if (ctx->rounds++ < EVICTED_ROUNDS)
+        ctx->fill_status = afpa_cache_fill(&ctx->ref, step.index, AFPA_SEND_WINDOW);
     if (ctx->fill_status == AFPA_NO_SPACE)
         ctx->fill_status = afpa_cache_read(&ctx->ref, step.index, &ctx->overflow);
 }

@@ -325,3 +325,22 @@ def test_tmpfs_full_once_the_zone_is_made(place):
             assert fetch(server.port, get("/file.bin")).body == place.data
         assert "signal 7" not in server.log(), "SIGBUS"
         server.stop()
+
+
+def test_tmpfs_full_for_a_part_of_a_ledger(place):
+    """A worker that counts pins of first chunks already has no memory to count those of the chunks behind: it goes on without."""
+    need(may_mount(), "needs the right to mount")
+    where = place.root / "mnt"
+    where.mkdir()
+    large = put(place.root / "large.bin", payload("large", 400000))
+    small = put(place.root / "small.bin", payload("small", 1000))
+    server = place.server(place.zone("8m", f"path={where}/zone"), limit=small_tmpfs("12m", where), workers=1)
+    with server:
+        assert fetch(server.port, get("/small.bin")).body == small
+        with open(f"/proc/{server.workers()[0]}/root{where}/rest", "wb") as rest:
+            with pytest.raises(OSError):
+                while True:
+                    os.posix_fallocate(rest.fileno(), rest.seek(4096, os.SEEK_CUR), 4096)
+            for _ in range(3):
+                assert fetch(server.port, get("/large.bin"), 5).body == large
+                assert fetch(server.port, get("/small.bin"), 5).body == small
