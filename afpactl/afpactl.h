@@ -47,6 +47,10 @@ bool app_pinned(const app_t *app, const afpa_stat_t *stat);
 /* Ends the process if it is not called again within so many seconds; 0: no more.  Around what takes a lock in the segment. */
 void app_watch(unsigned seconds);
 
+/* A terminal cannot stop the process from here on, nor its threads: it may have a lock in the segment, and every server would stand
+ * still with it.  app_attach() does that. */
+void app_keep_going(void);
+
 /* ---- arguments: afpactl.c ---- */
 
 /* The options every command takes, for the `children` of its argp; its input is the app_t. */

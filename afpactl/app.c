@@ -59,6 +59,17 @@ void app_watch(unsigned seconds)
     alarm(seconds);
 }
 
+void app_keep_going(void)
+{
+    static const int stops[] = {SIGTSTP, SIGTTIN, SIGTTOU};
+    sigset_t set;
+
+    sigemptyset(&set);
+    for (size_t i = 0; i < sizeof(stops) / sizeof(stops[0]); i++)
+        sigaddset(&set, stops[i]);
+    sigprocmask(SIG_BLOCK, &set, NULL);
+}
+
 /* ---- zones ---- */
 
 static void on_log(void *context, afpa_log_level_t level, const char *line)
@@ -157,6 +168,7 @@ void app_attach(app_t *app)
     afpa_error_t error;
 
     app_open(app);
+    app_keep_going();
     app_show_warnings();
     app_watch(30);
     if (!app_in_use(app) && afpa_inspect_verify(app->zone, ignore_problem, NULL) > 0) {

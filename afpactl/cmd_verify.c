@@ -96,6 +96,7 @@ int cmd_verify(app_t *app, int argc, char **argv)
     app_open(app);
     if (app->json)
         report.problems = json_array();
+    app_keep_going();
     app_watch(60);
     problems = afpa_inspect_verify(app->zone, on_problem, &report);
     app_watch(0);

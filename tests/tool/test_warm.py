@@ -8,6 +8,7 @@ import socket
 import subprocess
 import threading
 import time
+from pathlib import Path
 
 import pytest
 
@@ -517,6 +518,20 @@ def test_interrupt(zone, site, how):
     stat = zone.json("stat")
     assert (stat["owners"], stat["pins"]) == ([], 0), f"expected nothing to be left: {stat}"
     zone.run("verify", "--content").done()
+
+
+def test_not_stopped_by_a_terminal(zone, site):
+    """Whoever is stopped with a lock in hand stops every server.  The moment is hard to hit, so this looks whether the signals are
+    blocked, in each thread."""
+    process = zone.start("warm", "-")
+    process.stdin.write(f"{site}\n".encode())
+    process.stdin.flush()
+    assert eventually(lambda: len(zone.json("list")) == 4, 10, 0.01), "expected the first part to be loaded"
+    for status in Path(f"/proc/{process.pid}/task").glob("*/status"):
+        blocked = int(re.search(r"SigBlk:\s*(\w+)", status.read_text()).group(1), 16)
+        for how in (signal.SIGTSTP, signal.SIGTTIN, signal.SIGTTOU):
+            assert blocked >> (how - 1) & 1, f"expected {how} to be blocked"
+    process.communicate(timeout=SECONDS)
 
 
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGKILL], ids=["SIGINT", "SIGKILL"])
