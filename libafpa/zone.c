@@ -243,12 +243,18 @@ static afpa_status_t give(const candidate_t *c, afpa_error_t *error)
 
 /* ---- making ---- */
 
+/* The segment, and the ledger of one process: without any nothing could be pinned, and the zone would lie there for nothing. */
+static uint64_t least_room(const candidate_t *c)
+{
+    return c->wanted.ledger_at + c->wanted.ledger_row;
+}
+
 /* Not the reservation, but it spares the others of this tmpfs the moment when it is full. */
 static bool has_room(const candidate_t *c)
 {
     struct statfs fs;
 
-    if (fstatfs(c->fd, &fs) != 0 || fs.f_blocks == 0 || (uint64_t)fs.f_bavail * (uint64_t)fs.f_bsize >= c->wanted.ledger_at)
+    if (fstatfs(c->fd, &fs) != 0 || fs.f_blocks == 0 || (uint64_t)fs.f_bavail * (uint64_t)fs.f_bsize >= least_room(c))
         return true;
     errno = ENOSPC;
     return false;
@@ -257,7 +263,7 @@ static bool has_room(const candidate_t *c)
 static afpa_status_t no_room(const candidate_t *c, afpa_error_t *error)
 {
     return afpa__fail(error, AFPA_INVALID, "zone \"%s\": %s: tmpfs cannot reserve %llu bytes: %s", c->options->name, c->path,
-                      (unsigned long long)c->wanted.ledger_at, strerror(errno));
+                      (unsigned long long)least_room(c), strerror(errno));
 }
 
 /* Maps the file at its whole size, and gives all of it but the ledgers its memory. */

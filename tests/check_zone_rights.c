@@ -492,17 +492,18 @@ static child_result_t room_for_one(void *arg)
     int filler;
     struct statvfs fs;
     bool reserved;
+    uint64_t least;
 
     CHILD_NEED(afpa__layout_compute(&layout, p->options.size, 65536));
+    least = layout.ledger_at + layout.ledger_row; /* with nobody's ledger it would be of no use */
     if (!child_tmpfs(p->dir, "size=5m"))
         return CHILD_SKIP;
     CHILD_NEED(chdir(p->dir) == 0);
     filler = open("filler", O_RDWR | O_CREAT | O_CLOEXEC, 0600);
     CHILD_NEED(filler >= 0 && statvfs(".", &fs) == 0);
-    CHILD_NEED(fallocate(filler, 0, 0, (off_t)((uint64_t)fs.f_bavail * fs.f_bsize - layout.ledger_at + 4096)) == 0);
+    CHILD_NEED(fallocate(filler, 0, 0, (off_t)((uint64_t)fs.f_bavail * fs.f_bsize - least + 4096)) == 0);
     CHILD_NEED(try_open(p, &error) == AFPA_INVALID);
-    snprintf(rest, sizeof(rest), ": tmpfs cannot reserve %llu bytes: No space left on device",
-             (unsigned long long)layout.ledger_at);
+    snprintf(rest, sizeof(rest), ": tmpfs cannot reserve %llu bytes: No space left on device", (unsigned long long)least);
     CHILD_NEED(says(p, error.text, rest));
     CHILD_NEED(access(p->path, F_OK) != 0);
     CHILD_NEED(ftruncate(filler, 0) == 0);

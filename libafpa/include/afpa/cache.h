@@ -66,8 +66,10 @@ typedef struct afpa_extent {
  * at most 15 bytes) is shown by `afpactl stat`.
  * The zone must stay open until afpa_cache_detach().  May block.
  * AFPA_OK        *cache is the caller's, to be given back with afpa_cache_detach().
- * AFPA_NO_SPACE  every owner slot is taken, or there is no memory: serve without the cache.
- * AFPA_INVALID   the segment file cannot be opened by this user, or was replaced; the error says which.
+ * AFPA_NO_SPACE  every owner slot is taken, or there is no memory: serve without the cache.  (Where tmpfs has no room for this
+ *                process's ledger, that is found out as it is needed: files are declined with AFPA_DECLINE_NO_SPACE.)
+ * AFPA_INVALID   the segment file cannot be opened by this user, was replaced, or is in use by processes of another PID namespace; the
+ *                error says which.
  * Unless AFPA_OK, *cache is NULL, which afpa_cache_lookup() and afpa_cache_open() answer with AFPA_DISABLED. */
 afpa_status_t afpa_cache_attach(afpa_zone_t *zone, const char *kind, afpa_cache_t **cache, afpa_error_t *error);
 
