@@ -8,6 +8,10 @@
  *   its counts are added to those of the gone · its pins vanish (ledger row zeroed) · the entries it was filling become EMPTY ·
  *   the records it was making are discarded · the slot is free.
  * What a process was changing under a lock when it died is mended by the next taker of that lock (lock.c).
+ *
+ * Such a lock has the number of its holder's thread in it.  When a thread is killed that waits for one, the kernel compares: is the
+ * number its own, it says that the holder died.  In two PID namespaces (two containers) the same number may be two threads, and the
+ * lock would be taken from one that lives.  So all owners of a segment have to be of one namespace.
  */
 #include "config.h"
 
@@ -139,7 +143,32 @@ bool afpa__owner_reap(afpa__segment_t *s, int fd, uint32_t slot)
 
 /* ---- taking and giving back ---- */
 
-static bool slot_try(afpa__segment_t *s, int fd, uint32_t slot, const char *kind)
+/* Where there is no /proc nothing is known. */
+static uint64_t namespace_of_this(void)
+{
+    struct stat st;
+
+    return stat("/proc/self/ns/pid", &st) == 0 ? st.st_ino : 0;
+}
+
+/* Whether a living owner is of another one. */
+static bool has_strangers(const afpa__segment_t *s, int fd, uint64_t namespace, const char *path, afpa_error_t *error)
+{
+    for (uint32_t slot = 0; slot < AFPA_OWNERS && namespace; slot++) {
+        const afpa__owner_shared_t *o = &s->owners[slot];
+        uint64_t theirs = atomic_load(&o->pid_namespace);
+
+        if (!theirs || theirs == namespace || !atomic_load(&o->used) || !afpa__owner_alive(fd, slot))
+            continue;
+        snprintf(error->text, sizeof(error->text),
+                 "%s: is in use by process %u of another PID namespace; share that too, or have a zone each", path,
+                 atomic_load(&o->pid));
+        return true;
+    }
+    return false;
+}
+
+static bool slot_try(afpa__segment_t *s, int fd, uint32_t slot, uint64_t namespace, const char *kind)
 {
     afpa__owner_shared_t *o = &s->owners[slot];
     uint32_t high;
@@ -152,6 +181,7 @@ static bool slot_try(afpa__segment_t *s, int fd, uint32_t slot, const char *kind
     }
     snprintf(o->kind, sizeof(o->kind), "%s", kind);
     atomic_store(&o->pid, (uint32_t)getpid());
+    atomic_store(&o->pid_namespace, namespace);
     high = atomic_load(&s->header->owner_high);
     while (high <= slot && !atomic_compare_exchange_weak(&s->header->owner_high, &high, slot + 1))
         continue;
@@ -176,18 +206,36 @@ static int open_again(const afpa__segment_t *s, const char *path, afpa_error_t *
     return -1;
 }
 
+static afpa_status_t slot_take(afpa__segment_t *s, const char *path, const char *kind, int fd, uint32_t *slot, afpa_error_t *error)
+{
+    uint64_t namespace = namespace_of_this();
+
+    if (has_strangers(s, fd, namespace, path, error))
+        return AFPA_INVALID;
+    for (*slot = 0; *slot < AFPA_OWNERS; ++*slot) {
+        if (!slot_try(s, fd, *slot, namespace, kind))
+            continue;
+        if (!has_strangers(s, fd, namespace, path, error)) /* two that come at once: each has said now that it is there */
+            return AFPA_OK;
+        atomic_store(&s->owners[*slot].used, 0);
+        return AFPA_INVALID;
+    }
+    snprintf(error->text, sizeof(error->text), "%s: all %u owner slots are taken; process %d works without the cache", path,
+             AFPA_OWNERS, (int)getpid());
+    return AFPA_NO_SPACE;
+}
+
 afpa_status_t afpa__owner_take(afpa__segment_t *s, const char *path, const char *kind, int *fd, uint32_t *slot, afpa_error_t *error)
 {
+    afpa_status_t status;
+
     *fd = open_again(s, path, error);
     if (*fd < 0)
         return AFPA_INVALID;
-    for (*slot = 0; *slot < AFPA_OWNERS; ++*slot)
-        if (slot_try(s, *fd, *slot, kind))
-            return AFPA_OK;
-    snprintf(error->text, sizeof(error->text), "%s: all %u owner slots are taken; process %d works without the cache", path,
-             AFPA_OWNERS, (int)getpid());
-    close(*fd);
-    return AFPA_NO_SPACE;
+    status = slot_take(s, path, kind, *fd, slot, error);
+    if (status != AFPA_OK)
+        close(*fd);
+    return status;
 }
 
 void afpa__owner_release(afpa__segment_t *s, int fd, uint32_t slot)

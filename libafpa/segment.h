@@ -69,6 +69,7 @@ typedef struct afpa__owner_shared {
     _Atomic uint32_t pid;
     char kind[16];
     _Atomic uint64_t windows; /* parts of the ledger row that have memory, one bit each */
+    _Atomic uint64_t pid_namespace; /* its inode; 0: not known.  See owner.c */
     _Alignas(64) _Atomic uint64_t counters[AFPA_COUNTER_LIMIT];
 } afpa__owner_shared_t;
 

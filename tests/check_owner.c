@@ -397,6 +397,62 @@ START_TEST(one_creator_at_a_time)
 }
 END_TEST
 
+/* ---- PID namespaces ---- */
+
+static afpa_status_t attach_here(board_t *b)
+{
+    afpa_error_t error;
+    afpa_cache_t *cache;
+    afpa_status_t status = afpa_cache_attach(b->f->zone, "stranger", &cache, &error);
+
+    snprintf(b->error, sizeof(b->error), "%s", error.text);
+    if (status == AFPA_OK)
+        afpa_cache_detach(&cache);
+    return status;
+}
+
+static child_result_t attach_as_stranger(void *arg)
+{
+    board_t *b = arg;
+    afpa_status_t status;
+    int ended;
+    pid_t pid;
+
+    if (unshare(CLONE_NEWPID) != 0 && unshare(CLONE_NEWUSER | CLONE_NEWPID) != 0)
+        return CHILD_SKIP;
+    pid = fork();
+    if (pid == 0)
+        _exit((int)attach_here(b));
+    CHILD_NEED(waitpid(pid, &ended, 0) == pid && WIFEXITED(ended));
+    status = (afpa_status_t)WEXITSTATUS(ended);
+    if (atomic_load(&b->turn) > 0) { /* nobody else is there */
+        CHILD_NEED(status == AFPA_OK);
+        return CHILD_GOOD;
+    }
+    CHILD_NEED(status == AFPA_INVALID && strstr(b->error, "of another PID namespace"));
+    return CHILD_GOOD;
+}
+
+/* Threads there may have the numbers of threads here, by which the kernel tells holders of locks apart. */
+START_TEST(another_pid_namespace)
+{
+    afpa_owner_info_t info;
+    fixture_t f;
+    board_t *b;
+
+    fixture_begin(&f, ZONE);
+    b = board_new(&f);
+    child_run(attach_as_stranger, b, "another PID namespace");
+    ck_assert_int_eq(afpa_inspect_owner(f.zone, 1, &info), AFPA_NOT_FOUND);
+    afpa_cache_detach(&f.cache);
+    atomic_store(&b->turn, 1);
+    child_run(attach_as_stranger, b, "a PID namespace of its own");
+    f.cache = fixture_attach(&f);
+    board_drop(b);
+    fixture_end(&f);
+}
+END_TEST
+
 int main(void)
 {
     Suite *suite = suite_create("owner");
@@ -412,5 +468,6 @@ int main(void)
     check_add_loop(suite, "segment_replaced", segment_replaced, CHECK_COUNT(replaced_cases));
     check_add(suite, "no_permission", no_permission);
     check_add(suite, "one_creator_at_a_time", one_creator_at_a_time);
+    check_add(suite, "another_pid_namespace", another_pid_namespace);
     return check_main(suite);
 }
