@@ -240,7 +240,8 @@ afpa_status_t afpa__owner_take(afpa__segment_t *s, const char *path, const char 
 
 void afpa__owner_release(afpa__segment_t *s, int fd, uint32_t slot)
 {
-    slot_clear(s, slot);
+    if (!afpa__space_mine()) /* else a signal ends the process in the middle of that (httpd's prefork): as if it were killed */
+        slot_clear(s, slot);
     close(fd);
 }
 

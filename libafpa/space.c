@@ -22,7 +22,7 @@
 #include "pin.h"
 #include "space.h"
 
-/* Whether this thread holds the space lock: the lock order is checked where locks are taken. */
+/* Whether this thread holds the space lock, or may: the lock order is checked where locks are taken, and a signal handler asks. */
 static _Thread_local bool mine;
 
 bool afpa__space_mine(void)
@@ -42,8 +42,8 @@ void afpa__space_take(afpa__segment_t *s)
 
 void afpa__space_release(afpa__segment_t *s)
 {
-    mine = false;
     afpa__lock_release(&s->space->lock);
+    mine = false;
 }
 
 /* ---- free lists ---- */

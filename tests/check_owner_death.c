@@ -179,6 +179,38 @@ START_TEST(slot_of_a_dead_process)
 }
 END_TEST
 
+static child_result_t detach_under_the_lock(void *arg)
+{
+    board_t *b = arg;
+    const char *path = fixture_path(b->f, "big");
+    afpa_cache_t *cache;
+    afpa_error_t error;
+    afpa_ref_t ref;
+
+    CHILD_NEED(afpa_cache_attach(b->f->zone, "worker", &cache, &error) == AFPA_OK);
+    CHILD_NEED(afpa_cache_lookup(cache, path, strlen(path), 100000, &ref) == AFPA_OK);
+    afpa__space_take(cache->segment);
+    afpa_cache_detach(&cache);
+    return CHILD_GOOD;
+}
+
+/* As httpd's prefork does, whose children detach in a signal handler, whatever they were at: it is as if they were killed. */
+START_TEST(ended_by_a_signal_handler)
+{
+    fixture_t f;
+    board_t *b;
+
+    fixture_begin(&f, ZONE);
+    b = board_new(&f);
+    load_first_chunk(&f, "big", 4 * FIXTURE_CHUNK);
+    child_run(detach_under_the_lock, b, "detached under the space lock");
+    ck_assert_uint_eq(afpa_cache_reap(f.cache), 1);
+    ck_assert_uint_eq(fixture_pins(&f), 0);
+    board_drop(b);
+    fixture_end(&f);
+}
+END_TEST
+
 /* An object that was retired while the dead held it goes with the reaping. */
 START_TEST(retired_object_of_the_dead)
 {
@@ -296,6 +328,7 @@ int main(void)
 
     check_add(suite, "killed_with_everything", killed_with_everything);
     check_add(suite, "slot_of_a_dead_process", slot_of_a_dead_process);
+    check_add(suite, "ended_by_a_signal_handler", ended_by_a_signal_handler);
     check_add(suite, "retired_object_of_the_dead", retired_object_of_the_dead);
     check_add(suite, "reaped_once", reaped_once);
     check_add(suite, "waiter_takes_over", waiter_takes_over); /* last: what libc keeps of a thread, a forked child would leak */

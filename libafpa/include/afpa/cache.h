@@ -74,7 +74,8 @@ typedef struct afpa_extent {
 afpa_status_t afpa_cache_attach(afpa_zone_t *zone, const char *kind, afpa_cache_t **cache, afpa_error_t *error);
 
 /* Gives the slot back, and with it every pin that this process still holds: refs and extents that were not released must not be
- * used any more.  No other thread may be in a call on the cache.  *cache may be NULL; it is set to NULL. */
+ * used any more.  No other thread may be in a call on the cache.  *cache may be NULL; it is set to NULL.
+ * Legal in the handler of a signal that ends the process, whatever it interrupts: what is left then others take back. */
 void afpa_cache_detach(afpa_cache_t **cache);
 
 /* The zone it is attached to. */
