@@ -54,6 +54,9 @@ static void layout_numbers(const afpa__layout_t *l)
 {
     ck_assert_uint_eq(l->entries, (uint64_t)l->objects + (uint64_t)l->groups * AFPA_GROUP);
     ck_assert_uint_ge(l->groups * (uint64_t)AFPA_GROUP, l->chunks); /* one file may fill the whole zone */
+    ck_assert_uint_ge(l->groups, l->chunks / 2);                    /* afpa(7): so many files larger than a chunk … */
+    ck_assert_uint_eq(l->objects,
+                      l->size < 64 * MB ? l->size / 1792 : 64 * MB / 1792 + (l->size - 64 * MB) / 8192); /* … and of any size */
     ck_assert_uint_ge(l->buckets, l->objects);
     ck_assert_uint_eq(l->buckets & (l->buckets - 1), 0);
     ck_assert_uint_eq(l->ghosts & (l->ghosts - 1), 0);
