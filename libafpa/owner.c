@@ -20,6 +20,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "fill.h"
@@ -32,6 +33,7 @@
 /* Lock bytes lie beyond any segment, where no data is. */
 #define LOCK_BASE (INT64_C(1) << 61)
 #define LOCK_CREATION (LOCK_BASE - 1)
+#define LOCK_PAUSE_MS 10
 
 static bool lock_byte(int fd, int command, short type, off_t at)
 {
@@ -44,9 +46,17 @@ static bool lock_byte(int fd, int command, short type, off_t at)
     return rc == 0 && (command != F_OFD_GETLK || lock.l_type == F_UNLCK);
 }
 
-bool afpa__owner_lock_creation(int fd)
+bool afpa__owner_lock_creation(int fd, unsigned limit_ms)
 {
-    return lock_byte(fd, F_OFD_SETLKW, F_WRLCK, LOCK_CREATION);
+    struct timespec pause = {0, LOCK_PAUSE_MS * 1000000};
+
+    for (unsigned waited = 0;; waited += LOCK_PAUSE_MS) {
+        if (lock_byte(fd, F_OFD_SETLK, F_WRLCK, LOCK_CREATION))
+            return true;
+        if ((errno != EAGAIN && errno != EACCES) || waited >= limit_ms)
+            return false;
+        nanosleep(&pause, NULL);
+    }
 }
 
 void afpa__owner_unlock_creation(int fd)
@@ -58,7 +68,7 @@ afpa_status_t afpa__owner_lock_named(int fd, const char *path)
 {
     struct stat st, now;
 
-    if (!afpa__owner_lock_creation(fd) || fstat(fd, &st) != 0)
+    if (!afpa__owner_lock_creation(fd, AFPA_CREATION_MS) || fstat(fd, &st) != 0)
         return AFPA_INVALID;
     return lstat(path, &now) == 0 && now.st_ino == st.st_ino && now.st_dev == st.st_dev ? AFPA_OK : AFPA_AGAIN;
 }

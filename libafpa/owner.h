@@ -27,8 +27,11 @@ unsigned afpa__owners_living(int fd);
 /* Takes a dead process's slot back.  Not by two threads of one process at once with the same fd.  false: alive, or free. */
 bool afpa__owner_reap(afpa__segment_t *segment, int fd, uint32_t slot);
 
-/* The lock under which a segment is made, judged, replaced or removed: a byte of its file.  Waits; goes with fd at the latest. */
-bool afpa__owner_lock_creation(int fd);
+/* The lock under which a segment is made, judged, replaced or removed: a byte of its file.  Waits; goes with fd at the latest.  Who can
+ * open the file can lock it, and keep the lock: so nobody waits for ever.  To make a segment, or to judge one, takes a small part of
+ * the time that is given here.  false: errno says why. */
+#define AFPA_CREATION_MS 60000u
+bool afpa__owner_lock_creation(int fd, unsigned limit_ms);
 void afpa__owner_unlock_creation(int fd);
 /* The same, for a file that was opened as `path`.  AFPA_OK; AFPA_AGAIN: another file has that name by now, fd is of no use;
  * AFPA_INVALID: the lock cannot be had, errno says why. */

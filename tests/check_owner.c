@@ -5,6 +5,7 @@
  */
 #include "config.h"
 
+#include <errno.h>
 #include <fcntl.h>
 #include <sys/prctl.h>
 #include <sys/stat.h>
@@ -367,7 +368,7 @@ static child_result_t create_next(void *arg)
 
     CHILD_NEED(fd >= 0);
     atomic_fetch_add(&b->ready, 1);
-    CHILD_NEED(afpa__owner_lock_creation(fd));
+    CHILD_NEED(afpa__owner_lock_creation(fd, AFPA_CREATION_MS));
     CHILD_NEED(atomic_load(&b->turn) == 1);
     return CHILD_GOOD;
 }
@@ -377,20 +378,23 @@ START_TEST(one_creator_at_a_time)
     fixture_t f;
     board_t *b;
     pid_t pid;
-    int fd;
+    int fd, other;
 
     fixture_begin(&f, ZONE);
     b = board_new(&f);
     fd = open(f.path, O_RDWR | O_CLOEXEC);
-    ck_assert(afpa__owner_lock_creation(fd));
+    ck_assert(afpa__owner_lock_creation(fd, AFPA_CREATION_MS));
     pid = child_start(create_next, b);
     board_wait(b, 1);
     usleep(30000);
     ck_assert_int_eq(waitpid(pid, NULL, WNOHANG), 0);
+    other = open(f.path, O_RDWR | O_CLOEXEC);
+    ck_assert(!afpa__owner_lock_creation(other, 50) && errno == EAGAIN); /* who keeps it keeps nobody for ever */
+    close(other);
     atomic_store(&b->turn, 1);
     afpa__owner_unlock_creation(fd);
     ck_assert_int_eq(child_wait(pid), 0);
-    ck_assert(!afpa__owner_lock_creation(-1));
+    ck_assert(!afpa__owner_lock_creation(-1, AFPA_CREATION_MS));
     close(fd);
     board_drop(b);
     fixture_end(&f);

@@ -130,7 +130,7 @@ START_TEST(destroy_waits)
     pid_t pid;
     int fd = open(zone_path, O_RDWR | O_CLOEXEC);
 
-    ck_assert(afpa__owner_lock_creation(fd));
+    ck_assert(afpa__owner_lock_creation(fd, AFPA_CREATION_MS));
     pid = child_start(destroy_next, &change);
     usleep(50000);
     ck_assert_int_eq(waitpid(pid, NULL, WNOHANG), 0);
@@ -160,7 +160,7 @@ START_TEST(destroy_does_not_wait_for_others)
     int fd = mkstemp(path), other;
 
     ck_assert_int_eq((int)write(fd, "a file of somebody", 18), 18);
-    ck_assert(afpa__owner_lock_creation(fd));
+    ck_assert(afpa__owner_lock_creation(fd, AFPA_CREATION_MS));
     ck_assert_int_eq(afpa_zone_destroy(path, true, &error), AFPA_INVALID);
     ck_assert_int_eq(access(path, F_OK), 0);
     close(fd);
