@@ -1,12 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Around the stages, options: their table, and readers of sizes and times that mean the same in both servers and in afpactl.
+ * Around the stages, options: their table, readers of sizes and times that mean the same in both servers and in afpactl, and the
+ * parameters of a zone.
  */
 #include "config.h"
 
 #include <string.h>
 
 #include <afpa/options.h>
+
+#include "zone.h"
 
 static const afpa_option_row_t rows[AFPA_OPTION_LIMIT] = {
 #define OPTION(id, name, type, fallback, nginx, httpd, help) {#name, fallback, nginx, httpd, help, AFPA_TYPE_##type},
@@ -78,4 +81,49 @@ void afpa_policy_init(afpa_policy_t *policy)
     policy->revalidate_ms = (uint32_t)afpa_option_default(AFPA_OPTION_REVALIDATE);
     policy->min_uses = (uint32_t)afpa_option_default(AFPA_OPTION_MIN_USES);
     policy->no_evict = false;
+}
+
+/* ---- the parameters of a zone ---- */
+
+void afpa_zone_options_init(afpa_zone_options_t *options)
+{
+    *options = (afpa_zone_options_t){.chunk_size = (uint32_t)afpa_option_default(AFPA_OPTION_CHUNK),
+                                     .mlock = AFPA_MLOCK_TRY,
+                                     .uid = (uid_t)-1,
+                                     .gid = (gid_t)-1};
+}
+
+static bool parse_mlock(afpa_zone_options_t *options, const char *value)
+{
+    static const char *const words[] = {[AFPA_MLOCK_TRY] = "try", [AFPA_MLOCK_REQUIRE] = "require", [AFPA_MLOCK_OFF] = "off"};
+
+    for (unsigned i = 0; i < sizeof(words) / sizeof(words[0]); i++)
+        if (strcmp(value, words[i]) == 0) {
+            options->mlock = (afpa_mlock_t)i;
+            return true;
+        }
+    return false;
+}
+
+afpa_status_t afpa_zone_options_parse(afpa_zone_options_t *options, const char *text, afpa_error_t *error)
+{
+    uint64_t bytes;
+
+    if (strncmp(text, "path=", 5) == 0) {
+        if (text[5] != '/')
+            return afpa__fail(error, AFPA_INVALID, "\"%s\": the path of a zone must be absolute", text);
+        options->path = text + 5;
+    } else if (strncmp(text, "chunk=", 6) == 0) {
+        if (afpa_parse_size(text + 6, strlen(text + 6), &bytes) != AFPA_OK || bytes < 65536 || bytes > 1048576 ||
+            (bytes & (bytes - 1)))
+            return afpa__fail(error, AFPA_INVALID, "\"%s\": the chunk size must be a power of two from 64k to 1m", text);
+        options->chunk_size = (uint32_t)bytes;
+    } else if (strncmp(text, "mlock=", 6) == 0) {
+        if (!parse_mlock(options, text + 6))
+            return afpa__fail(error, AFPA_INVALID, "\"%s\": mlock is one of try, require, off", text);
+    } else {
+        return afpa__fail(error, AFPA_INVALID,
+                          "unknown parameter \"%s\" (path=FILE, chunk=SIZE and mlock=try|require|off are known)", text);
+    }
+    return AFPA_OK;
 }

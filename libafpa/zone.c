@@ -59,50 +59,7 @@ afpa_status_t afpa__fail(afpa_error_t *error, afpa_status_t status, const char *
     return status;
 }
 
-/* ---- options ---- */
-
-void afpa_zone_options_init(afpa_zone_options_t *options)
-{
-    *options = (afpa_zone_options_t){.chunk_size = (uint32_t)afpa_option_default(AFPA_OPTION_CHUNK),
-                                     .mlock = AFPA_MLOCK_TRY,
-                                     .uid = (uid_t)-1,
-                                     .gid = (gid_t)-1};
-}
-
-static bool parse_mlock(afpa_zone_options_t *options, const char *value)
-{
-    static const char *const words[] = {[AFPA_MLOCK_TRY] = "try", [AFPA_MLOCK_REQUIRE] = "require", [AFPA_MLOCK_OFF] = "off"};
-
-    for (unsigned i = 0; i < sizeof(words) / sizeof(words[0]); i++)
-        if (strcmp(value, words[i]) == 0) {
-            options->mlock = (afpa_mlock_t)i;
-            return true;
-        }
-    return false;
-}
-
-afpa_status_t afpa_zone_options_parse(afpa_zone_options_t *options, const char *text, afpa_error_t *error)
-{
-    uint64_t bytes;
-
-    if (strncmp(text, "path=", 5) == 0) {
-        if (text[5] != '/')
-            return afpa__fail(error, AFPA_INVALID, "\"%s\": the path of a zone must be absolute", text);
-        options->path = text + 5;
-    } else if (strncmp(text, "chunk=", 6) == 0) {
-        if (afpa_parse_size(text + 6, strlen(text + 6), &bytes) != AFPA_OK || bytes < 65536 || bytes > 1048576 ||
-            (bytes & (bytes - 1)))
-            return afpa__fail(error, AFPA_INVALID, "\"%s\": the chunk size must be a power of two from 64k to 1m", text);
-        options->chunk_size = (uint32_t)bytes;
-    } else if (strncmp(text, "mlock=", 6) == 0) {
-        if (!parse_mlock(options, text + 6))
-            return afpa__fail(error, AFPA_INVALID, "\"%s\": mlock is one of try, require, off", text);
-    } else {
-        return afpa__fail(error, AFPA_INVALID,
-                          "unknown parameter \"%s\" (path=FILE, chunk=SIZE and mlock=try|require|off are known)", text);
-    }
-    return AFPA_OK;
-}
+/* ---- names ---- */
 
 static bool name_valid(const char *name)
 {
@@ -173,9 +130,10 @@ static afpa_status_t options_check(const afpa_zone_options_t *o, candidate_t *c,
         return afpa__fail(error, AFPA_INVALID, "zone \"%s\": the path is too long", name);
     options_path(o, path, room);
     if (!afpa__layout_compute(&c->wanted, o->size, chunk))
-        return afpa__fail(error, AFPA_INVALID,
-                          "zone \"%s\": size %llu with chunks of %u is out of range (at least %d bytes and 4 chunks, less than 8 TB)", name,
-                          (unsigned long long)o->size, chunk, AFPA_ZONE_SIZE_MIN);
+        return afpa__fail(
+            error, AFPA_INVALID,
+            "zone \"%s\": size %llu with chunks of %u is out of range (at least %d bytes and 4 chunks, less than 8 TB)", name,
+            (unsigned long long)o->size, chunk, AFPA_ZONE_SIZE_MIN);
     c->options = o;
     c->path = path;
     c->user = o->uid == (uid_t)-1 ? geteuid() : o->uid;
