@@ -230,10 +230,12 @@ static void variables(afpa_mod_guard_t *guard, cmd_parms *cmd, const char *args)
     }
 }
 
-/* Requests with the last three are httpd's in any case. */
+/* The same for all requests to a URL; and fields with which a request is httpd's in any case.  "^Authorization$" is in the
+ * configuration that Debian has for php-fpm. */
 static void environment(afpa_mod_guard_t *guard, cmd_parms *cmd, const char *args)
 {
-    static const char *const same[] = {"Request_URI", "Host", "Server_Addr", "Authorization", "Range", "Upgrade"};
+    static const char *const same[] = {"Request_URI",     "Host",  "Server_Addr", "Authorization",
+                                       "^Authorization$", "Range", "Upgrade"};
 
     if (!is_one_of(ap_getword_conf(cmd->temp_pool, &args), same, sizeof(same) / sizeof(same[0])))
         variables(guard, cmd, args);

@@ -67,6 +67,7 @@ ADMITTED = {
     "url": "RewriteEngine on\nRewriteCond %{REQUEST_URI} ^/never\nRewriteRule ^ /x",
     "front": "RewriteEngine on\nRewriteCond %{REQUEST_FILENAME} !-f\nRewriteRule ^ /small.bin",
     "environment": "SetEnvIf Request_URI ^ y",
+    "php-fpm": 'SetEnvIfNoCase ^Authorization$ "(.+)" HTTP_AUTHORIZATION=$1',
     "old-browsers": 'BrowserMatch "Mozilla/2" nokeepalive',
     "unlogged": "SetEnvIf User-Agent bot dontlog",
     "alias-plain": 'Alias "@ROOT@/alias-plain/a.bin"',
