@@ -52,7 +52,7 @@ static void place(afpa__layout_t *l, uint32_t chunks)
     uint64_t at = PAGE;
 
     l->chunks = chunks;
-    l->groups = chunks / 2 + 64;
+    l->groups = chunks + 64; /* a file of a chunk and a bit needs one: its rest lies beside others of a chunk */
     l->entries = l->objects + l->groups * AFPA_GROUP;
 #define SECTION(field, bytes)                                                                                                    \
     l->field = at;                                                                                                               \

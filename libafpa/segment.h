@@ -25,7 +25,7 @@
 #include "assert.h"
 #include "lock.h"
 
-#define AFPA_LAYOUT_VERSION 6u
+#define AFPA_LAYOUT_VERSION 7u
 #define AFPA_MAGIC UINT64_C(0x0a31617066610d89) /* line ends and a high bit in it, so that a text transfer shows */
 #define AFPA_NONE UINT32_MAX
 #define AFPA_OWNERS 256u        /* httpd's prefork has 150 processes by default, two generations overlap on reload */
@@ -197,7 +197,7 @@ bool afpa__segment_reserve(const afpa__segment_t *segment, uint64_t at, uint64_t
 void afpa__segment_format(afpa__segment_t *segment, const char *name);
 
 /* Checks the header of an open file against its size, and gives the layout it must have.
- * AFPA_INVALID: the error says what is wrong with it ("has layout version 3, this release has 6"). */
+ * AFPA_INVALID: the error says what is wrong with it ("has layout version 3, this release has 7"). */
 afpa_status_t afpa__segment_examine(int fd, const char *path, afpa__layout_t *layout, afpa_error_t *error);
 
 /* The segment is damaged beyond what a shard or the allocator can mend: everyone bypasses it, the next server start replaces it. */

@@ -287,7 +287,7 @@ static const struct {
     {"sound", damage_nothing, 4 * MB, NULL},
     {"another size", damage_nothing, 8 * MB, "has size 4194304 and chunk 65536, not 8388608 and 65536"},
     {"magic", damage_magic, 4 * MB, "is not an AFPA segment"},
-    {"layout of another release", damage_version, 4 * MB, "has layout version 7, this release has 6"},
+    {"layout of another release", damage_version, 4 * MB, "has layout version 8, this release has 7"},
     {"header", damage_header, 4 * MB, "has a damaged header (checksum)"},
     {"making was not finished", damage_ready, 4 * MB, "was never finished"},
     {"broken", damage_broken, 4 * MB, "was found inconsistent and switched off"},

@@ -41,7 +41,7 @@ START_TEST(attach)
     ck_assert_int_eq(afpa_zone_attach(zone_name, false, &tool, &error), AFPA_INVALID);
     afpa_log_set(NULL, NULL, AFPA_LOG_ERROR);
     ck_assert_ptr_null(tool);
-    snprintf(text, sizeof(text), "%s: has layout version 7, this release has 6", zone_path);
+    snprintf(text, sizeof(text), "%s: has layout version 8, this release has 7", zone_path);
     ck_assert_str_eq(error.text, text);
     ck_assert_uint_eq(inode_of(zone_path), inode);
     afpa_zone_close(&zone);

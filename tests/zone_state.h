@@ -56,7 +56,7 @@ static inline void keep_warning(void *context, afpa_log_level_t level, const cha
 
 static inline void damage_version(afpa__segment_t *s)
 {
-    s->header->layout_version = 7;
+    s->header->layout_version = 8;
     s->header->checksum = XXH3_64bits(s->header, offsetof(afpa__header_shared_t, checksum));
 }
 
