@@ -161,14 +161,29 @@ static uint64_t namespace_of_this(void)
     return stat("/proc/self/ns/pid", &st) == 0 ? st.st_ino : 0;
 }
 
+/* Looks twice: who has just taken the slot of one that is gone says a moment later of which it is. */
+static bool is_stranger(const afpa__owner_shared_t *o, int fd, uint32_t slot, uint64_t namespace)
+{
+    struct timespec pause = {0, LOCK_PAUSE_MS * 1000000};
+
+    for (unsigned looks = 0; looks < 2; looks++) {
+        uint64_t theirs = atomic_load(&o->pid_namespace);
+
+        if (!theirs || theirs == namespace || !atomic_load(&o->used) || !afpa__owner_alive(fd, slot))
+            return false;
+        if (looks == 0)
+            nanosleep(&pause, NULL);
+    }
+    return true;
+}
+
 /* Whether a living owner is of another one. */
 static bool has_strangers(const afpa__segment_t *s, int fd, uint64_t namespace, const char *path, afpa_error_t *error)
 {
     for (uint32_t slot = 0; slot < AFPA_OWNERS && namespace; slot++) {
         const afpa__owner_shared_t *o = &s->owners[slot];
-        uint64_t theirs = atomic_load(&o->pid_namespace);
 
-        if (!theirs || theirs == namespace || !atomic_load(&o->used) || !afpa__owner_alive(fd, slot))
+        if (!is_stranger(o, fd, slot, namespace))
             continue;
         snprintf(error->text, sizeof(error->text),
                  "%s: is in use by process %u of another PID namespace; share that too, or have a zone each", path,
@@ -185,13 +200,13 @@ static bool slot_try(afpa__segment_t *s, int fd, uint32_t slot, uint64_t namespa
 
     if (!lock_byte(fd, F_OFD_SETLK, F_WRLCK, LOCK_BASE + slot))
         return false;
+    atomic_store(&o->pid_namespace, namespace); /* before others see a slot in use that is locked again */
     if (atomic_load(&o->used)) {
         slot_clear(s, slot);
         afpa__stats_count(s, AFPA_COUNTER_REAPED);
     }
     snprintf(o->kind, sizeof(o->kind), "%s", kind);
     atomic_store(&o->pid, (uint32_t)getpid());
-    atomic_store(&o->pid_namespace, namespace);
     high = atomic_load(&s->header->owner_high);
     while (high <= slot && !atomic_compare_exchange_weak(&s->header->owner_high, &high, slot + 1))
         continue;

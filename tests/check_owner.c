@@ -410,7 +410,7 @@ static afpa_status_t attach_here(board_t *b)
     afpa_status_t status = afpa_cache_attach(b->f->zone, "stranger", &cache, &error);
 
     snprintf(b->error, sizeof(b->error), "%s", error.text);
-    if (status == AFPA_OK)
+    if (status == AFPA_OK && atomic_load(&b->turn) < 2)
         afpa_cache_detach(&cache);
     return status;
 }
@@ -451,6 +451,8 @@ START_TEST(another_pid_namespace)
     afpa_cache_detach(&f.cache);
     atomic_store(&b->turn, 1);
     child_run(attach_as_stranger, b, "a PID namespace of its own");
+    atomic_store(&b->turn, 2);
+    child_run(attach_as_stranger, b, "one that is gone without leaving");
     f.cache = fixture_attach(&f);
     board_drop(b);
     fixture_end(&f);
