@@ -15,6 +15,12 @@ SOURCES = Path(os.environ.get("AFPA_SRCDIR") or Path(__file__).resolve().parents
 MAKEFILE = BUILD / "Makefile"
 
 
+def make(folder, *arguments):
+    """A make of its own, also within `make check`."""
+    own = {name: value for name, value in os.environ.items() if name not in ("MAKEFLAGS", "MAKELEVEL", "MFLAGS", "MAKEOVERRIDES")}
+    return subprocess.run(["make", "-s", "-f", MAKEFILE, *arguments], cwd=folder, capture_output=True, text=True, timeout=60, env=own)
+
+
 @pytest.fixture
 def makefile():
     text = MAKEFILE.read_text() if MAKEFILE.exists() else ""
@@ -47,8 +53,7 @@ def test_nginx_flags(makefile, tmp_path, flags, words):
     build.mkdir()
     (source / "configure").write_text(CONFIGURE)
     (source / "configure").chmod(0o755)
-    run = subprocess.run(["make", "-f", MAKEFILE, "ngx_objs/ngx_auto_config.h", f"nginx_src={source}", f"nginx_flags={flags}",
-                          f"abs_builddir={build}"], cwd=build, capture_output=True, text=True, timeout=60)
+    run = make(build, "ngx_objs/ngx_auto_config.h", f"nginx_src={source}", f"nginx_flags={flags}", f"abs_builddir={build}")
     assert run.returncode == 0, run.stdout + run.stderr
     assert (source / "words").read_text().splitlines() == words
 
@@ -74,8 +79,7 @@ def test_headers_of_later_releases(makefile, tmp_path):
         (tmp_path / "src" / header).parent.mkdir(parents=True)
         (tmp_path / "src" / header).touch()
     shown = "--eval=show:; @echo $(ngx_afpa_ngx_http_afpa_module_la_CPPFLAGS)"
-    flags = subprocess.run(["make", "-s", "-f", MAKEFILE, shown, "show", f"nginx_src={tmp_path}"], cwd=tmp_path, capture_output=True,
-                           text=True, timeout=60)
+    flags = make(tmp_path, shown, "show", f"nginx_src={tmp_path}")
     assert flags.returncode == 0, flags.stdout + flags.stderr
     one = tmp_path / "one.c"
     one.write_text("#include <ngx_core.h>\n#include <ngx_event_quic.h>\n#include <ngx_http_v3.h>\n")
