@@ -146,15 +146,22 @@ def half_closed(server, raw):
 
 # ---- httpd on such connections ----
 
+def slow_readers(pair, count):
+    """Connections of the loops, of all children, on each of which httpd has begun a reply that nobody reads."""
+    wires = [Wire(pair.ours.port, rcvbuf=4096, timeout=60) for _ in range(count)]
+    for wire in wires:
+        assert wire.request(get("/small.bin")).body == SMALL
+    for wire in wires:
+        wire.send(get("/huge.bin", "Range: bytes=5-8000004"))
+    time.sleep(0.5)
+    return wires
+
+
 def test_slow_readers_hold_no_thread():
     """httpd's own large replies, as files: what a client has not read waits in the loop, and more of them than there are threads."""
     with fresh("EnableSendfile on\nAfpaMaxCache 1m\n", workers=1) as pair:
         tree(pair)
-        wires = [Wire(pair.ours.port, rcvbuf=4096, timeout=60) for _ in range(40)]  # ThreadsPerChild 16
-        for wire in wires:
-            wire.request(get("/small.bin"))
-            wire.send(get("/huge.bin", "Range: bytes=5-8000004"))
-        time.sleep(0.5)
+        wires = slow_readers(pair, 40)  # ThreadsPerChild 16
         begin = time.monotonic()
         with Wire(pair.ours.port) as other:
             assert other.request(get("/small.bin")).status == 200
@@ -171,11 +178,7 @@ def test_more_at_work_than_a_child_has_workers():
     """The MPM makes no more children for requests on connections of the loops, so there have to be threads for them."""
     with fresh("EnableSendfile off\nEnableMMAP off\nAfpaMaxCache 1m\n", workers=1) as pair:
         tree(pair)
-        wires = [Wire(pair.ours.port, rcvbuf=4096, timeout=60) for _ in range(40)]  # ThreadsPerChild 16
-        for wire in wires:
-            wire.request(get("/small.bin"))
-            wire.send(get("/huge.bin", "Range: bytes=5-8000004"))
-        time.sleep(0.5)
+        wires = slow_readers(pair, 40)  # ThreadsPerChild 16
         with Wire(pair.ours.port, timeout=3) as other:
             assert other.request(get("/small.bin")).status == 200
             assert other.request(get("/gone")).status == 410
@@ -192,13 +195,8 @@ def test_as_many_as_the_children_may_have_together():
 
     with fresh("EnableSendfile off\nEnableMMAP off\nAfpaMaxCache 1m\n", outer="ServerLimit 2\nMaxRequestWorkers 32\n", workers=2) as pair:
         tree(pair)
-        wires = [Wire(pair.ours.port, rcvbuf=4096, timeout=60) for _ in range(60)]
-        for wire in wires:
-            wire.request(get("/small.bin"))  # each child has some
         before = threads(pair.ours)
-        for wire in wires:
-            wire.send(get("/huge.bin", "Range: bytes=5-8000004"))
-        time.sleep(0.5)
+        wires = slow_readers(pair, 60)
         assert threads(pair.ours) == before
         for wire in wires:
             wire.close()

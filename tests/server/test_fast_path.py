@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """nginx's fast path: where it may be, what it answers and what it leaves, connections that go back and forth, its log."""
+import contextlib
 import random
 import re
 import socket
@@ -244,46 +245,44 @@ def test_only_ports_that_want_it_are_taken_over(pair):
         zone.remove()
 
 
-def test_idle_connections_give_way(pair):
-    """nginx's way out when worker_connections run short: idle connections are closed for new ones."""
-    zone = Zone()
-    server = Server("nginx", pair.root, zone, conf=FAST, workers=1, revalidate=3600000)
-    server.file.write_text(server.file.read_text().replace("worker_connections 2048", "worker_connections 32"))
-    try:
-        with server:
-            for _ in range(5):
-                fetch(server.port, get("/small.bin"))
-                time.sleep(0.02)
-            wires = []
-            for _ in range(100):
-                wires.append(Wire(server.port))
-                assert wires[-1].request(get("/small.bin")).body == payload("small.bin", 1000)
-            assert zone.count("fast_hits") > 90
-            for wire in wires:
-                wire.close()
-    finally:
-        zone.remove()
-
-
-def test_lingering_connections_give_way(pair):
-    """So does one whose last reply is out and that waits for its client, as in nginx; those behind it in the queue would stay."""
+@contextlib.contextmanager
+def few_connections(pair):
+    """A server with 32 of them in all, and its zone."""
     zone = Zone()
     server = Server("nginx", pair.root, zone, conf=FAST, workers=1, revalidate=3600000)
     server.file.write_text(server.file.read_text().replace("worker_connections 2048", "worker_connections 32"))
     try:
         with server:
             assert admit(server, zone, "/small.bin")
-            wires = [Wire(server.port)]
-            wires[0].send(get("/small.bin") + get("/small.bin", "Connection: close") + b"x")
-            assert [wires[0].reply().status for _ in range(2)] == [200, 200]
-            time.sleep(1.1)  # the queue has seconds
-            for _ in range(60):
-                wires.append(Wire(server.port))
-                assert wires[-1].request(get("/small.bin")).body == payload("small.bin", 1000)
-            for wire in wires:
-                wire.close()
+            yield server, zone
     finally:
         zone.remove()
+
+
+def give_way(server, wires, count):
+    """As many more connections, each with its reply."""
+    for _ in range(count):
+        wires.append(Wire(server.port))
+        assert wires[-1].request(get("/small.bin")).body == payload("small.bin", 1000)
+    for wire in wires:
+        wire.close()
+
+
+def test_idle_connections_give_way(pair):
+    """nginx's way out when worker_connections run short: idle connections are closed for new ones."""
+    with few_connections(pair) as (server, zone):
+        give_way(server, [], 100)
+        assert zone.count("fast_hits") > 90
+
+
+def test_lingering_connections_give_way(pair):
+    """So does one whose last reply is out and that waits for its client, as in nginx; those behind it in the queue would stay."""
+    with few_connections(pair) as (server, _):
+        wires = [Wire(server.port)]
+        wires[0].send(get("/small.bin") + get("/small.bin", "Connection: close") + b"x")
+        assert [wires[0].reply().status for _ in range(2)] == [200, 200]
+        time.sleep(1.1)  # the queue has seconds
+        give_way(server, wires, 60)
 
 
 @pytest.mark.parametrize("said", [b"", b"GET /small.bin HTT", get("/small.bin") + b"GET /sm"], ids=["nothing", "part", "second"])
