@@ -23,8 +23,6 @@
 #include "machine.h"
 #include "send.h"
 
-#define EVICTED_ROUNDS 2 /* a chunk evicted so often between fill and pin is read into memory of its own */
-
 typedef enum state {
 #define STATE(id, text) S_##id,
 #include "send_states.def"
@@ -199,7 +197,7 @@ static void run_fill(afpa_job_t *job)
     const afpa_ref_t *ref = &send->setup.ref;
 
     send->fill_status = AFPA_NO_SPACE;
-    if (send->rounds <= EVICTED_ROUNDS)
+    if (send->rounds <= AFPA_SEND_FILLS)
         send->fill_status = afpa_cache_fill(ref, send->fill_index, send->setup.window);
     if (send->fill_status == AFPA_NO_SPACE)
         send->fill_status = afpa_cache_read(ref, send->fill_index, &send->overflow);

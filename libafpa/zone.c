@@ -314,6 +314,7 @@ static afpa_status_t file_open(candidate_t *c, afpa_error_t *error)
 {
     for (unsigned tries = 0; tries < OPEN_TRIES; tries++) {
         afpa_status_t status;
+        int why;
 
         c->fd = open_or_create(c->path);
         if (c->fd < 0 && errno == EEXIST) /* somebody was quicker */
@@ -323,11 +324,11 @@ static afpa_status_t file_open(candidate_t *c, afpa_error_t *error)
         status = afpa__owner_lock_named(c->fd, c->path);
         if (status == AFPA_OK)
             return AFPA_OK;
-        afpa__fail(error, status, "zone \"%s\": %s: cannot be locked: %s", c->options->name, c->path, strerror(errno));
+        why = errno;
         close(c->fd);
         c->fd = -1;
         if (status != AFPA_AGAIN)
-            return status;
+            return afpa__fail(error, status, "zone \"%s\": %s: cannot be locked: %s", c->options->name, c->path, strerror(why));
     }
     return replaced_again(c, error);
 }

@@ -77,9 +77,11 @@ static afpa_status_t chunk_get(const shared_t *shared, apr_uint32_t index, afpa_
     afpa_pin_mode_t mode = shared->sendfile ? AFPA_PIN_REFERENCE : AFPA_PIN_COPY;
     afpa_status_t status = AFPA_OK;
 
-    for (int round = 0; round < 4; round++) {
+    for (unsigned fills = 0; status != AFPA_NO_SPACE; fills++) {
         if (afpa_cache_pin(ref, index, mode, extent) == AFPA_OK)
             return AFPA_OK;
+        if (fills == AFPA_SEND_FILLS)
+            break;
         status = afpa_cache_fill(ref, index, AFPA_SEND_WINDOW);
         if (status == AFPA_CHANGED || status == AFPA_IO_ERROR)
             return status;

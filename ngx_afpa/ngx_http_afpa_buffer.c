@@ -9,8 +9,6 @@
  */
 #include "ngx_http_afpa.h"
 
-#define EVICTED_ROUNDS 2 /* as in libafpa/send.c */
-
 void ngx_http_afpa_release(void *data)
 {
     ngx_http_afpa_ctx_t *ctx = data;
@@ -186,7 +184,7 @@ static void run_fill(void *data, ngx_log_t *log)
     if (!afpa_walk_step(&ctx->walk, &step))
         return;
     ctx->fill_status = AFPA_NO_SPACE;
-    if (ctx->rounds++ < EVICTED_ROUNDS)
+    if (ctx->rounds++ < AFPA_SEND_FILLS)
         ctx->fill_status = afpa_cache_fill(&ctx->ref, step.index, AFPA_SEND_WINDOW);
     if (ctx->fill_status == AFPA_NO_SPACE)
         ctx->fill_status = afpa_cache_read(&ctx->ref, step.index, &ctx->overflow);

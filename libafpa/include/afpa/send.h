@@ -26,6 +26,10 @@ extern "C" {
 #define AFPA_SEND_WINDOW_MAX 16
 #define AFPA_SEND_WINDOW 8
 
+/* Fills in a row of one chunk that cannot be pinned afterwards: it was evicted again at once, or there is no room to count the pin.
+ * After so many a host reads it into memory of its own (afpa_cache_read()), as it does after AFPA_NO_SPACE. */
+#define AFPA_SEND_FILLS 2
+
 typedef struct afpa_send afpa_send_t;
 
 typedef enum afpa_send_outcome {
