@@ -54,6 +54,11 @@ def age(path):
     os.utime(path, (then, then))
 
 
+def settle():
+    """Called after files are made and before they are asked for: what a server then reads, it does not read once more."""
+    time.sleep(SETTLED)
+
+
 def rewrite(path, data):
     """Overwrites a file in place: the same inode, never shorter than both versions while it is written."""
     with open(path, "r+b") as file:

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from conftest import need
-from docroot import payload, put
+from docroot import payload, put, settle
 from servers import ROOT, Server
 from wire import fetch, get
 from zone import STOCK_ONLY, Zone
@@ -210,6 +210,7 @@ def test_memory_lock_not_required(place, mode):
 
 
 def test_size_changed_while_in_use(place):
+    settle()
     zone = place.zone("8m")
     with place.server(zone) as first:
         for _ in range(2):

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from conftest import need
-from docroot import SETTLED, payload
+from docroot import payload, settle
 from pair import Pair
 from servers import binary, missing
 from wire import Wire, eventually, exchange, fetch, get
@@ -191,7 +191,7 @@ def test_time_that_a_connection_is_kept(name):
     hosts = f"<VirtualHost *:@PORT@>\nServerName one\n{first}</VirtualHost>\n<VirtualHost *:@PORT@>\nServerName two\n{second}</VirtualHost>\n"
     with pair_with(outer + hosts) as pair:
         pair.put("a.html", payload("a", 1000))
-        time.sleep(SETTLED)
+        settle()
         raw = get("/a.html", "Connection: keep-alive", host="two")
         for _ in range(4):
             pair.same(raw)

@@ -11,7 +11,7 @@ import time
 
 import pytest
 
-from docroot import SETTLED, age, mkdir, payload, put, rewrite
+from docroot import age, mkdir, payload, put, rewrite, settle
 from wire import Wire, fetch, get
 from zone import STOCK_ONLY
 
@@ -237,6 +237,7 @@ def test_file_that_was_missing_appears(pair):
 
 def test_unchanged_file_is_a_hit_after_revalidation(pair):
     pair.put("steady.bin", payload("steady", 200000))
+    settle()
     pair.warm("/steady.bin")
     fills = pair.zone.count("fills")
     time.sleep(WAIT)
@@ -259,7 +260,7 @@ def test_check_needs_no_worker(pair):
     """The look-up makes it: the very first request after `revalidate` is a hit, and stays with the fast path if it was there."""
     path = pair.root / "seldom.bin"
     pair.put(path.name, payload("seldom", 3000))
-    time.sleep(SETTLED)
+    settle()
     pair.warm("/seldom.bin")
     if not kernel_checks_at_once(path):
         pytest.skip("the kernel has no RESOLVE_CACHED (5.12), or a filter of system calls is in the way")

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from docroot import payload
+from docroot import payload, settle
 from load import Load
 from pair import Pair
 from slow import SlowClients
@@ -23,6 +23,7 @@ def tree(pair):
     for name, data in FILES.items():
         pair.put(name[1:], data)
     pair.put("big.bin", BIG)
+    settle()
 
 
 def warm_all(pair):

@@ -2,7 +2,7 @@
 """From a URL to a file and to its headers, as the server maps them: alias, index, try_files, rewriting, types, ETags, expiry."""
 import pytest
 
-from docroot import mkdir, payload, text
+from docroot import mkdir, payload, settle, text
 from wire import Wire, get
 
 CONF = {
@@ -106,6 +106,7 @@ def tree(pair):
     mkdir(pair.root / "empty")
     for number in range(5):
         pair.put(f"list/{number}.txt", text(number, number * 700))
+    settle()
 
 
 def same_in_many_ways(pair, target):

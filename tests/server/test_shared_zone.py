@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from conftest import need
-from docroot import payload, put
+from docroot import payload, put, settle
 from load import Load
 from servers import KINDS, Server, missing
 from slow import SlowClients
@@ -90,6 +90,7 @@ def test_one_file_cold_for_both_at_once(both):
 
 def test_one_stops_and_the_other_goes_on(both):
     content = {f"/on-{n}.bin": put(both.root / f"on-{n}.bin", payload(n, 20000)) for n in range(10)}
+    settle()
     for stopped, other in (KINDS, KINDS[::-1]):
         with Load(both.servers[other].port, content, threads=2) as load:
             load.wait(30)
