@@ -182,6 +182,7 @@ static event_t do_wait(afpa_conn_t *conn)
             afpa__timer_clear(conn); /* it may be sooner than what is set */
             afpa__timer_set(conn, conn->setup.head_ms);
         }
+        conn->head_since = conn->engine->now;
         conn->head_timed = true;
     }
     return E_NONE;
@@ -435,9 +436,27 @@ static bool payload_has_time(afpa_conn_t *conn)
     return true;
 }
 
+/* Nor is a head's with the bytes that arrive. */
+static bool head_has_time(afpa_conn_t *conn)
+{
+    const afpa_conn_setup_t *setup = &conn->setup;
+    uint64_t ms, end;
+
+    if (conn->in_length == 0 || setup->head_rate == 0)
+        return false;
+    ms = setup->head_ms + conn->in_length * 1000 / setup->head_rate;
+    end = conn->head_since + (setup->head_most_ms > 0 && ms > setup->head_most_ms ? setup->head_most_ms : ms);
+    if (end <= conn->engine->now)
+        return false;
+    afpa__timer_set(conn, (uint32_t)(end - conn->engine->now));
+    return true;
+}
+
 void afpa__conn_timeout(afpa_conn_t *conn)
 {
     if (conn->state == S_PAYLOAD && payload_has_time(conn))
+        return;
+    if (conn->state == S_WAIT && head_has_time(conn))
         return;
     conn->timed_out = true;
     dispatch(conn, E_NONE);

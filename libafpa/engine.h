@@ -52,6 +52,7 @@ struct afpa_conn {
     size_t header;     /* of the reply */
     afpa_send_t *send; /* has the payload, if it is of several chunks */
     afpa_limits_t limits; /* of the last reply */
+    uint64_t head_since; /* ms: when its first bytes were there */
     uint32_t tag;
     uint32_t requests;
     afpa_counter_t why; /* a handover is due */

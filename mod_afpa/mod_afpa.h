@@ -41,6 +41,13 @@ typedef struct afpa_mod_zone {
 
 typedef struct afpa_mod_log afpa_mod_log_t;
 
+/* For a head to arrive. */
+typedef struct {
+    apr_int64_t seconds; /* AFPA_MOD_UNSET; 0: it has no time of its own */
+    apr_int64_t rate;    /* a second more for so many bytes; 0: none */
+    apr_int64_t most;    /* seconds, with those; 0: no bound */
+} afpa_mod_header_time_t;
+
 typedef struct {
     int enable;       /* AFPA_MOD_UNSET, 0 or 1 */
     const char *name; /* of the zone; NULL with enable 1: the only one */
@@ -52,7 +59,7 @@ typedef struct {
     int logging, server_header;
     afpa_mod_log_t *log;
     apr_int64_t threads, connections;
-    apr_int64_t header_seconds; /* mod_reqtimeout's, from RequestReadTimeout or its default; 0: it has none */
+    afpa_mod_header_time_t header; /* mod_reqtimeout's, from RequestReadTimeout or its default */
     const char *limit;          /* a limit of requests that is lower than httpd's own; NULL: there is none */
 } afpa_mod_server_conf_t;
 

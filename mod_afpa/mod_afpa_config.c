@@ -33,7 +33,7 @@ static void *create_server(apr_pool_t *p, server_rec *s)
     conf->enable = AFPA_MOD_UNSET;
     conf->min_uses = conf->zerocopy = AFPA_MOD_UNSET;
     conf->logging = conf->server_header = conf->fast_here = AFPA_MOD_UNSET;
-    conf->threads = conf->connections = conf->header_seconds = AFPA_MOD_UNSET;
+    conf->threads = conf->connections = conf->header.seconds = AFPA_MOD_UNSET;
     return conf;
 }
 
@@ -51,7 +51,7 @@ static void *merge_server(apr_pool_t *p, void *base_conf, void *own_conf)
     INHERIT(server_header);
     INHERIT(threads);
     INHERIT(connections);
-    INHERIT(header_seconds);
+    merged->header = own->header.seconds != AFPA_MOD_UNSET ? own->header : base->header;
     merged->log = own->log ? own->log : base->log;
     INHERIT(fast_here);
     merged->fast_within = own->fast_within || base->fast_within;

@@ -31,7 +31,8 @@
 #define WORKERS_PER_LOOP 16
 #define CONNECTIONS 4096
 #define ENDS_NOW_SECONDS 5 /* the parent kills after ten or so */
-#define HEADER_SECONDS 20  /* mod_reqtimeout: MRT_DEFAULT_header_TIMEOUT */
+/* mod_reqtimeout: MRT_DEFAULT_header_TIMEOUT, _MIN_RATE, _MAX_TIMEOUT */
+#define HEADER_TIME {.seconds = 20, .rate = 500, .most = 40}
 
 /* Where a server with the fast path on listens. */
 typedef struct {
@@ -308,8 +309,8 @@ static void header_time_default(server_rec *s)
     for (; s && limited; s = s->next) {
         afpa_mod_server_conf_t *conf = ap_get_module_config(s->module_config, &afpa_module);
 
-        if (conf->header_seconds == AFPA_MOD_UNSET)
-            conf->header_seconds = HEADER_SECONDS;
+        if (conf->header.seconds == AFPA_MOD_UNSET)
+            conf->header = (afpa_mod_header_time_t)HEADER_TIME;
     }
 }
 

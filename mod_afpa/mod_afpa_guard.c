@@ -270,9 +270,15 @@ static void timeout(afpa_mod_guard_t *guard, cmd_parms *cmd, const char *args)
 
     while (*args) {
         const char *word = ap_getword_conf(cmd->temp_pool, &args);
+        char *end;
 
-        if (ap_cstr_casecmpn(word, "header=", 7) == 0)
-            conf->header_seconds = apr_atoi64(word + 7);
+        if (ap_cstr_casecmpn(word, "header=", 7) != 0)
+            continue;
+        conf->header = (afpa_mod_header_time_t){.seconds = apr_strtoi64(word + 7, &end, 10)};
+        if (*end == '-')
+            conf->header.most = apr_strtoi64(end + 1, &end, 10);
+        if (ap_cstr_casecmpn(end, ",MinRate=", 9) == 0)
+            conf->header.rate = apr_atoi64(end + 9);
     }
 }
 

@@ -99,8 +99,8 @@ static void to_engine(afpa_mod_client_t *client, uint32_t first_ms)
 {
     afpa_mod_loop_t *loop = client->loop;
     const afpa_mod_server_conf_t *conf = ap_get_module_config(client->base_server->module_config, &afpa_module);
-    uint32_t head_ms =
-        afpa_mod_msec(conf->header_seconds > 0 ? apr_time_from_sec(conf->header_seconds) : client->base_server->timeout);
+    const afpa_mod_header_time_t *header = &conf->header;
+    uint32_t head_ms = afpa_mod_msec(header->seconds > 0 ? apr_time_from_sec(header->seconds) : client->base_server->timeout);
     const afpa_conn_setup_t setup = {.transport = client->transport,
                                      .context = client,
                                      .cache = loop->cache,
@@ -108,6 +108,8 @@ static void to_engine(afpa_mod_client_t *client, uint32_t first_ms)
                                      .accepted_ms = client->accepted_ms,
                                      .first_ms = first_ms ? first_ms : head_ms,
                                      .head_ms = head_ms,
+                                     .head_rate = header->seconds > 0 ? (uint32_t)header->rate : 0,
+                                     .head_most_ms = afpa_mod_msec(apr_time_from_sec(header->most)),
                                      .linger_ms = LINGER_MS,
                                      .requests = client->requests};
     afpa_conn_t *conn;

@@ -120,6 +120,25 @@ START_TEST(head_timeout)
 }
 END_TEST
 
+/* Bytes of it do where there is a rate: these 27 are 2.7 s more, or as many as there may be. */
+START_TEST(head_timeout_with_rate)
+{
+    rig_t r;
+
+    rig_begin(&r);
+    r.setup.head_ms = 5000;
+    r.setup.head_rate = 10;
+    r.setup.head_most_ms = _i == 0 ? 0 : 7000;
+    rig_start(&r);
+    rig_pass(&r, 3000);
+    rig_arrive(&r, "GET /small HTTP/1.1\r\n"); /* 21 */
+    rig_pass(&r, 1000);
+    rig_arrive(&r, "Host: ");
+    ends_after(&r, _i == 0 ? 6700 : 6000);
+    rig_end(&r);
+}
+END_TEST
+
 /* The next head has its time anew. */
 START_TEST(head_timeout_is_per_head)
 {
@@ -472,6 +491,7 @@ int main(void)
     check_add_loop(suite, "first_timeout", first_timeout, 1);
     check_add_loop(suite, "idle_timeout", idle_timeout, 1);
     check_add_loop(suite, "head_timeout", head_timeout, 1);
+    check_add_loop(suite, "head_timeout_with_rate", head_timeout_with_rate, 2);
     check_add_loop(suite, "head_timeout_is_per_head", head_timeout_is_per_head, 1);
     check_add_loop(suite, "head_timeout_in_first", head_timeout_in_first, 3);
     check_add_loop(suite, "send_timeout", send_timeout, 3);

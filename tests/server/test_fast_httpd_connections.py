@@ -316,6 +316,26 @@ def test_times(said, seconds):
         assert heard == exchange(pair.stock.port, said)
 
 
+@pytest.mark.parametrize("most, seconds", [("", 3), ("-2", 2)], ids=["unbounded", "bounded"])
+def test_rate_of_a_head(most, seconds):
+    """A second more for each 100 bytes of it; httpd itself finds out with the next ones."""
+    with fresh(f"RequestReadTimeout header=1{most},MinRate=100\n", workers=1) as pair:
+        tree(pair)
+        times = []
+        for server in (pair.ours, pair.stock):
+            with Wire(server.port, timeout=10) as wire:
+                wire.send(get("/small.bin"))
+                assert wire.reply().status == 200
+                begin = time.monotonic()
+                wire.send(b"GET /small.bin HTTP/1.1\r\nX: " + b"x" * 73)
+                for more in (b"y" * 99, b"z"):
+                    time.sleep(0.7)
+                    wire.send(more)
+                wire.until_end()
+                times.append(time.monotonic() - begin)
+        assert all(seconds - 0.2 <= taken <= seconds + 1.5 for taken in times), times
+
+
 def test_bound_of_connections():
     """Beyond AfpaMaxConnections they stay with httpd."""
     with fresh("", outer="AfpaMaxConnections 5\n", workers=1) as pair:

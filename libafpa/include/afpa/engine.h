@@ -74,6 +74,8 @@ typedef struct afpa_conn_setup {
     uint64_t accepted_ms;        /* when it was accepted, by afpa_engine_now(); for afpa_limits_t.lifetime_ms */
     uint32_t first_ms;           /* time until the first byte of the next request */
     uint32_t head_ms;            /* time from there until the last byte of its head */
+    uint32_t head_rate;          /* a second more for so many bytes of the head; 0: none; not with head_in_first */
+    uint32_t head_most_ms;       /* as much time it has then at most; 0: no bound */
     bool head_in_first;          /* first_ms is for all of the next request's head; head_ms for those after it */
     uint32_t linger_ms;          /* what the peer still sends after the last reply is read and thrown away for so long */
     uint32_t requests;           /* answered on this connection before; for afpa_limits_t.requests */
