@@ -93,6 +93,9 @@ static afpa_mod_zone_t *zone_find(const char *name)
     return zone;
 }
 
+#define DIR_FIELD(field) (void *)APR_OFFSETOF(afpa_mod_dir_conf_t, field)
+#define SERVER_FIELD(field) (void *)APR_OFFSETOF(afpa_mod_server_conf_t, field)
+
 static const char *set_zone(cmd_parms *cmd, void *dummy, int argc, char *const argv[])
 {
     const char *wrong = ap_check_cmd_context(cmd, GLOBAL_ONLY);
@@ -153,6 +156,18 @@ static const char *set_size(cmd_parms *cmd, void *dir, const char *arg)
     return NULL;
 }
 
+/* Of the area of the directive; what is set further out is not known while it is read. */
+static const char *set_bound(cmd_parms *cmd, void *dir, const char *arg)
+{
+    const afpa_mod_dir_conf_t *conf = dir;
+    const char *wrong = set_size(cmd, dir, arg);
+
+    if (!wrong && conf->max_size != AFPA_MOD_UNSET && conf->min_size > conf->max_size)
+        wrong = apr_psprintf(cmd->pool, "AfpaMinCache %" APR_INT64_T_FMT " is larger than AfpaMaxCache %" APR_INT64_T_FMT,
+                             conf->min_size, conf->max_size);
+    return wrong;
+}
+
 static const char *set_revalidate(cmd_parms *cmd, void *dir, const char *arg)
 {
     uint64_t ms;
@@ -179,18 +194,22 @@ static const char *set_server_flag(cmd_parms *cmd, void *dir, int on)
     return wrong ? wrong : set_flag(cmd, conf, on);
 }
 
+#define THREADS_MOST 256
+#define CONNECTIONS_MOST 1000000
+
 /* A number of threads or connections of a child. */
 static const char *set_count(cmd_parms *cmd, void *dir, const char *arg)
 {
     void *conf = ap_get_module_config(cmd->server->module_config, &afpa_module);
     const char *wrong = ap_check_cmd_context(cmd, GLOBAL_ONLY);
+    apr_int64_t most = cmd->info == SERVER_FIELD(threads) ? THREADS_MOST : CONNECTIONS_MOST;
     char *end;
     apr_int64_t count = apr_strtoi64(arg, &end, 10);
 
     if (wrong)
         return wrong;
-    if (*end || count < 1 || count > 1000000)
-        return apr_psprintf(cmd->pool, "%s: \"%s\" is not a number from 1 to 1000000", cmd->cmd->name, arg);
+    if (*end || count < 1 || count > most)
+        return apr_psprintf(cmd->pool, "%s: \"%s\" is not a number from 1 to %" APR_INT64_T_FMT, cmd->cmd->name, arg, most);
     *(apr_int64_t *)((char *)conf + (apr_size_t)cmd->info) = count;
     return NULL;
 }
@@ -222,9 +241,6 @@ static const char *set_min_uses(cmd_parms *cmd, void *dir, const char *arg)
     return NULL;
 }
 
-#define DIR_FIELD(field) (void *)APR_OFFSETOF(afpa_mod_dir_conf_t, field)
-#define SERVER_FIELD(field) (void *)APR_OFFSETOF(afpa_mod_server_conf_t, field)
-
 static const command_rec commands[] = {
     AP_INIT_TAKE_ARGV("AfpaZone", set_zone, NULL, RSRC_CONF,
                       "NAME SIZE [path=FILE] [chunk=64k] [mlock=try|require|off]: declares a zone"),
@@ -235,8 +251,8 @@ static const command_rec commands[] = {
                  "on or off: add Cache-Status (RFC 9211)"),
     AP_INIT_TAKE1("AfpaRevalidationTimeout", set_revalidate, NULL, RSRC_CONF | ACCESS_CONF,
                   "SECONDS or MILLISECONDSms: longest time since a file's last check at which it is still served"),
-    AP_INIT_TAKE1("AfpaMinCache", set_size, DIR_FIELD(min_size), RSRC_CONF | ACCESS_CONF, "BYTES: smallest file that is cached"),
-    AP_INIT_TAKE1("AfpaMaxCache", set_size, DIR_FIELD(max_size), RSRC_CONF | ACCESS_CONF, "BYTES: largest file that is cached"),
+    AP_INIT_TAKE1("AfpaMinCache", set_bound, DIR_FIELD(min_size), RSRC_CONF | ACCESS_CONF, "BYTES: smallest file that is cached"),
+    AP_INIT_TAKE1("AfpaMaxCache", set_bound, DIR_FIELD(max_size), RSRC_CONF | ACCESS_CONF, "BYTES: largest file that is cached"),
     AP_INIT_TAKE1("AfpaMinUses", set_min_uses, NULL, RSRC_CONF, "requests for a file before it is read into the cache"),
     AP_INIT_TAKE1("AfpaZeroCopy", set_server_number, SERVER_FIELD(zerocopy), RSRC_CONF,
                   "BYTES: payload from this size on is sent by reference"),

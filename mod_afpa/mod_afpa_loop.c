@@ -394,9 +394,10 @@ static apr_status_t loop_start(afpa_mod_loop_t *loop, apr_pool_t *p)
 afpa_mod_loop_t *afpa_mod_loops_start(apr_pool_t *p, server_rec *s, afpa_cache_t *cache, unsigned count)
 {
     afpa_mod_loop_t *loops = NULL;
+    unsigned started = 0;
 
     executor = afpa_executor_pthread(2, QUEUE);
-    for (unsigned i = 0; executor && i < count; i++) {
+    for (; executor && started < count; started++) {
         afpa_mod_loop_t *loop = apr_pcalloc(p, sizeof(*loop));
 
         loop->cache = cache;
@@ -410,6 +411,8 @@ afpa_mod_loop_t *afpa_mod_loops_start(apr_pool_t *p, server_rec *s, afpa_cache_t
     }
     if (!loops)
         ap_log_error(APLOG_MARK, APLOG_ERR, errno, s, "AfpaFastPath: no event loop can be started; this child serves without");
+    else if (started < count)
+        ap_log_error(APLOG_MARK, APLOG_WARNING, errno, s, "AfpaThreads %u: this child has %u, no more can be started", count, started);
     return loops;
 }
 
