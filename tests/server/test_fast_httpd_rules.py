@@ -2,6 +2,8 @@
 """httpd's fast path: rules of httpd's by which a URL may have another answer although the file that was served is the same."""
 import os
 import re
+import shutil
+import subprocess
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -293,6 +295,25 @@ def test_dialup():
             assert heard_at_once(pair.ours.port, get("/dial/a.html")) == heard_at_once(pair.stock.port, get("/dial/a.html")) < 5000
         assert pair.zone.hits() == before
         assert heard_at_once(pair.ours.port, get("/plain.html")) > 20000
+
+
+def test_hosts_that_become_proxied():
+    """mod_proxy_express looks the host up in a file with each request, and so notices a line that was added to it."""
+    need(shutil.which("httxt2dbm"), "httxt2dbm is not installed")
+    conf = "ProxyExpressEnable on\nProxyExpressDBMFile @ROOT@/hosts\nProxyExpressDBMType SDBM\n"
+    pair = pair_with(conf, modules("proxy", "proxy_http", "proxy_express"))
+
+    def proxied(host):
+        subprocess.run(["httxt2dbm", "-f", "SDBM", "-i", "/dev/stdin", "-o", pair.root / "hosts"], check=True, capture_output=True,
+                       input=f"{host} http://127.0.0.1:1\n".encode(), timeout=10)
+
+    proxied("other.example")
+    with pair:
+        pair.put("a.html", payload("a", 1000))
+        assert never(pair, "/a.html", host="a.example")
+        proxied("a.example")
+        for _ in range(3):
+            assert pair.same("/a.html", host="a.example").status == 503
 
 
 LOGS = {"log_debug": ("LogLevel info\n<Location /d>\nLogMessage seen\n</Location>\n", True),
