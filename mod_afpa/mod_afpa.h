@@ -115,7 +115,7 @@ const char *afpa_mod_watch(cmd_parms *cmd, void *dir, const char *args);
 void afpa_mod_guard_merge(afpa_mod_guard_t *merged, const afpa_mod_guard_t *base, const afpa_mod_guard_t *own);
 /* Why a reply to this request may depend on more than its URL; NULL: it does not. */
 const char *afpa_mod_guarded(const request_rec *r, const afpa_mod_dir_conf_t *dir);
-/* A module that sees each request before it is served and that we do not know; NULL: there is none. */
+/* A module that sees each request and that we do not know; NULL: there is none. */
 const char *afpa_mod_guard_stranger(void);
 
 /* mod_afpa_log.c */

@@ -288,8 +288,8 @@ static void warn(server_rec *s)
                      "AfpaFastPath needs the event MPM, and this is %s: the pipeline serves all requests", ap_show_mpm());
     else if (stranger)
         ap_log_error(APLOG_MARK, APLOG_WARNING, 0, s,
-                     "AfpaFastPath: %s sees each request before it is served, and may refuse it; the fast path would pass it by, "
-                     "so it stays off",
+                     "AfpaFastPath: %s sees each request, and may refuse, map or log it; the fast path would pass it by, so it "
+                     "stays off",
                      stranger);
 }
 

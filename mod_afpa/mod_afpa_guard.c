@@ -347,6 +347,7 @@ static int known(const char *file)
 {
     static const char *const files[] = {"core.c",
                                         "event.c",
+                                        "http_core.c",
                                         "mod_access_compat.c",
                                         "mod_afpa_config.c",
                                         "mod_alias.c",
@@ -362,14 +363,18 @@ static int known(const char *file)
                                         "mod_dav_fs.c",
                                         "mod_dir.c",
                                         "mod_env.c",
+                                        "mod_file_cache.c",
                                         "mod_headers.c",
                                         "mod_http2.c",
                                         "mod_include.c",
+                                        "mod_log_config.c",
                                         "mod_log_debug.c",
                                         "mod_log_forensic.c",
+                                        "mod_logio.c",
                                         "mod_md.c",
                                         "mod_negotiation.c",
                                         "mod_proxy.c",
+                                        "mod_proxy_express.c",
                                         "mod_remoteip.c",
                                         "mod_reqtimeout.c",
                                         "mod_rewrite.c",
@@ -378,7 +383,9 @@ static int known(const char *file)
                                         "mod_speling.c",
                                         "mod_ssl.c",
                                         "mod_unique_id.c",
-                                        "mod_usertrack.c"};
+                                        "mod_userdir.c",
+                                        "mod_usertrack.c",
+                                        "mod_vhost_alias.c"};
 
     return is_one_of(file, files, sizeof(files) / sizeof(files[0]));
 }
@@ -393,14 +400,21 @@ static int known(const char *file)
                 return APR_ARRAY_IDX(hooks, i, ap_LINK_##hook##_t).szName;                                                         \
     } while (0)
 
-/* Where a module can refuse a request, or see to it that another reply is sent: security filters use any of these. */
+/* Where a module can refuse a request, or see to it that another reply is sent (security filters use any of these), or maps its URL
+ * by what only it knows of, or writes a log. */
 const char *afpa_mod_guard_stranger(void)
 {
     RETURN_STRANGER_OF(quick_handler);
     RETURN_STRANGER_OF(post_read_request);
+#if AP_MODULE_MAGIC_AT_LEAST(20120211, 105) /* 2.4.49 */
+    RETURN_STRANGER_OF(pre_translate_name);
+#endif
+    RETURN_STRANGER_OF(translate_name);
+    RETURN_STRANGER_OF(map_to_storage);
     RETURN_STRANGER_OF(header_parser);
     RETURN_STRANGER_OF(access_checker);
     RETURN_STRANGER_OF(access_checker_ex);
     RETURN_STRANGER_OF(fixups);
+    RETURN_STRANGER_OF(log_transaction);
     return NULL;
 }

@@ -103,11 +103,14 @@ DirectoryIndex index.html
 MIME_TYPES = "text/html html shtml\ntext/plain txt\ntext/css css\nimage/gif gif\n"
 
 
+def apxs():
+    return shutil.which("apxs2") or shutil.which("apxs")
+
+
 def libexec():
-    apxs = shutil.which("apxs2") or shutil.which("apxs")
-    if not apxs:
+    if not apxs():
         return Path("/usr/lib/apache2/modules")
-    return Path(subprocess.run([apxs, "-q", "LIBEXECDIR"], capture_output=True, text=True, timeout=20).stdout.strip())
+    return Path(subprocess.run([apxs(), "-q", "LIBEXECDIR"], capture_output=True, text=True, timeout=20).stdout.strip())
 
 
 def binary(kind):

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """httpd's fast path: what is admitted and to whom, its log, its configuration."""
 import re
+import subprocess
 import time
 
 import pytest
@@ -8,7 +9,7 @@ import pytest
 from conftest import need
 from docroot import payload
 from pair import Pair
-from servers import Server, binary, libexec, missing
+from servers import Server, apxs, binary, libexec, missing
 from wire import Wire, eventually, exchange, fetch, get, head
 from zone import STOCK_ONLY, Zone
 
@@ -417,6 +418,48 @@ def test_unknown_access_module():
     outer = "LoadModule lua_module @LIBEXEC@/mod_lua.so\n"
     with Pair("httpd", conf=FAST, outer=outer, revalidate=3600000, workers=1) as pair:
         pair.put("a.bin", payload("a", 1000))
-        assert "mod_lua.c sees each request before it is served" in pair.ours.log()
+        assert "mod_lua.c sees each request, and may refuse, map or log it" in pair.ours.log()
         pair.hit("/a.bin")
         assert pair.zone.count("fast_hits") == 0
+
+
+STRANGER = """
+#include <httpd.h>
+#include <http_config.h>
+#include <http_protocol.h>
+#include <http_request.h>
+
+static int declined(request_rec *r)
+{
+    return DECLINED;
+}
+
+static void hooks(apr_pool_t *p)
+{
+    ap_hook_@HOOK@(declined, NULL, NULL, APR_HOOK_MIDDLE);
+}
+
+module AP_MODULE_DECLARE_DATA stranger_module = {STANDARD20_MODULE_STUFF, NULL, NULL, NULL, NULL, NULL, hooks};
+"""
+
+
+@pytest.mark.parametrize("hook", ["translate_name", "map_to_storage", "log_transaction"])
+def test_unknown_module(hook, tmp_path):
+    """One that maps, or only logs: its users miss what the fast path answers."""
+    (tmp_path / "mod_stranger.c").write_text(STRANGER.replace("@HOOK@", hook))
+    subprocess.run([apxs(), "-c", "mod_stranger.c"], cwd=tmp_path, check=True, capture_output=True, timeout=60)
+    with Pair("httpd", conf=FAST, outer=f"LoadModule stranger_module {tmp_path}/.libs/mod_stranger.so\n", revalidate=3600000, workers=1) as pair:
+        pair.put("a.bin", payload("a", 1000))
+        assert "mod_stranger.c sees each request" in pair.ours.log()
+        pair.hit("/a.bin")
+        assert pair.zone.count("fast_hits") == 0
+
+
+@pytest.mark.parametrize("name", ["file_cache", "userdir", "vhost_alias"])
+def test_known_module(name):
+    with Pair("httpd", conf=FAST, outer=f"LoadModule {name}_module @LIBEXEC@/mod_{name}.so\n", revalidate=3600000, workers=1) as pair:
+        pair.put("a.bin", payload("a", 1000))
+        assert "sees each request" not in pair.ours.log()
+        pair.hit("/a.bin")
+        pair.hit("/a.bin")
+        assert pair.zone.count("fast_hits") > 0
