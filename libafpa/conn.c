@@ -24,6 +24,9 @@
 #include "machine.h"
 #include "reply.h"
 
+/* The host ends, and is not held up for long by a client that keeps an idle connection open: httpd's SECONDS_TO_LINGER. */
+#define END_LINGER_MS 2000u
+
 typedef enum state {
 #define STATE(id, text) S_##id,
 #include "conn_states.def"
@@ -134,7 +137,7 @@ static event_t do_parse(afpa_conn_t *conn)
     }
 }
 
-/* How it ends where no request is answered any more: what the peer has still sent must not have it reset. */
+/* How it ends where no request is answered any more: what the peer has sent, or sends before it has all, must not have it reset. */
 static event_t end_of(afpa_conn_t *conn, event_t if_read)
 {
     return conn->in_length > 0 || afpa_transport_unread(conn->setup.transport) ? E_UNREAD : if_read;
@@ -195,13 +198,20 @@ static event_t do_payload(afpa_conn_t *conn)
     return E_NONE;
 }
 
+static uint32_t linger_ms(const afpa_conn_t *conn)
+{
+    bool idle_at_end = conn->close_asked && !conn->last;
+
+    return idle_at_end && conn->setup.linger_ms > END_LINGER_MS ? END_LINGER_MS : conn->setup.linger_ms;
+}
+
 static event_t do_linger(afpa_conn_t *conn)
 {
     input_drop(conn);
     if (!conn->disconnected) {
         conn->disconnected = true;
         afpa_transport_disconnect(conn->setup.transport, NULL, AFPA_DISCONNECT_RELEASE);
-        afpa__timer_set(conn, conn->setup.linger_ms);
+        afpa__timer_set(conn, linger_ms(conn));
     }
     return E_NONE;
 }
@@ -282,7 +292,7 @@ static event_t ended(afpa_conn_t *conn, event_t how)
     conn->stalled = how == E_TIMEOUT && (conn->state == S_BLOCKED || conn->state == S_PAYLOAD);
     if (conn->state == S_WAIT && conn->in_length > 0 && conn->engine->setup.unfinished)
         return E_UNFINISHED;
-    return conn->state == S_WAIT && conn->in_length == 0 && how == E_EOF ? end_of(conn, how) : how;
+    return conn->state == S_WAIT && conn->in_length == 0 && how != E_BROKEN ? end_of(conn, how) : how;
 }
 
 /* What happened while an action ran. */

@@ -14,6 +14,7 @@
 #include "config.h"
 
 #include <errno.h>
+#include <linux/sockios.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <stdlib.h>
@@ -225,7 +226,8 @@ static bool on_unread(afpa_transport_t *transport)
     const afpa__epoll_t *c = conn_of(transport);
     int bytes = 0;
 
-    return c->left || (c->fd >= 0 && ioctl(c->fd, FIONREAD, &bytes) == 0 && bytes > 0);
+    return c->left || (c->fd >= 0 && ((ioctl(c->fd, FIONREAD, &bytes) == 0 && bytes > 0) ||
+                                      (ioctl(c->fd, SIOCOUTQ, &bytes) == 0 && bytes > 0)));
 }
 
 /* ---- connecting and disconnecting ---- */

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The fast path's last reply on a connection arrives whole, whatever the client has sent behind its request: were the connection closed
-with that unread, the kernel would reset it, and throw away what the client has not got yet."""
+"""The fast path's last reply on a connection arrives whole, whatever the client has sent behind its request, or sends before it has all of
+it: were the connection closed then, the kernel would reset it, and throw away what the client has not got yet."""
 import signal
 import time
 
@@ -16,7 +16,7 @@ from zone import STOCK_ONLY
 pytestmark = pytest.mark.skipif(STOCK_ONLY, reason="needs the module")
 
 FAST = {"nginx": "afpa_fast_path on; afpa_access_log off;", "httpd": "AfpaFastPath on\nAfpaLogging off\n"}
-LIMIT = {"nginx": "keepalive_requests 2;", "httpd": "MaxKeepAliveRequests 2\n"}  # the second reply is the last
+LIMIT = {"nginx": "keepalive_requests 2;", "httpd": "MaxKeepAliveRequests 1\n"}  # the second reply is the last
 GRACEFUL = {"nginx": [signal.SIGHUP, signal.SIGQUIT], "httpd": [signal.SIGUSR1, signal.SIGWINCH]}
 WAYS = [(kind, way) for kind in FAST for way in ("close", "limit", *GRACEFUL[kind])]
 
@@ -40,4 +40,32 @@ def test_whole(kind, way):
             time.sleep(0.2)
             reply = wire.reply()
         assert reply.body == data and reply.complete
+        assert way not in ("close", "limit") or reply.header("Connection") == "close"
+        assert pair.zone.grows("fast_hits", before, 2)
+
+
+@pytest.mark.parametrize("way", ["close", "limit", "idle", *GRACEFUL["httpd"]], ids=lambda way: getattr(way, "name", way))
+def test_whole_in_the_socket(way):
+    """The reply has room in the socket, so the server is through with it long before the client is, who then sends once more.
+    nginx closes there, with the module and without."""
+    need(not missing("httpd"), missing("httpd"))
+    conf = FAST["httpd"] + {"limit": LIMIT["httpd"], "idle": "KeepAliveTimeout 1\n"}.get(way, "")
+    with Pair("httpd", conf=conf, revalidate=3600000, workers=1) as pair:
+        data = pair.put("file.bin", payload("file", 300000))
+        pair.put("small.bin", payload("small", 100))
+        assert pair.admit("/file.bin") and pair.admit("/small.bin")
+        for server in (pair.stock, pair.ours):
+            before = pair.zone.count("fast_hits")
+            with Wire(server.port, timeout=15, rcvbuf=4096) as wire:
+                assert wire.request(get("/small.bin")).status == 200
+                wire.send(get("/file.bin", *(["Connection: close"] if way == "close" else [])))
+                time.sleep(0.2)
+                if way in GRACEFUL["httpd"]:
+                    server.process.send_signal(way)
+                time.sleep(2 if way == "idle" else 0.3)
+                wire.send(get("/small.bin"))
+                time.sleep(0.2)
+                reply = wire.reply()
+            assert reply.body == data and reply.complete
+            assert way not in ("close", "limit") or reply.header("Connection") == "close"
         assert pair.zone.grows("fast_hits", before, 2)

@@ -82,8 +82,9 @@ struct afpa_provider {
     /* Asks for the next bytes, one request at a time.  buffer NULL: into the provider's memory, so that an idle connection needs
      * none. */
     afpa_status_t (*receive)(afpa_transport_t *transport, afpa_io_t *io, void *buffer, size_t size);
-    /* Whether bytes have arrived that no receive has brought.  Closed like that, a connection is reset, and what was accepted but has
-     * not been read by the peer is lost. */
+    /* Whether one of the two sides has not got all yet: bytes have arrived that no receive has brought, or the peer has not
+     * acknowledged all that was accepted.  Closed with the former a connection is reset at once, with the latter when the peer sends
+     * something more; then what it has not got yet is lost.  Of the latter a provider may know nothing. */
     bool (*unread)(afpa_transport_t *transport);
     /* Always legal, and never fails.  `io` may be NULL. */
     void (*disconnect)(afpa_transport_t *transport, afpa_io_t *io, afpa_disconnect_t how);
