@@ -27,6 +27,7 @@
 #include <fcntl.h>
 #include <stdatomic.h>
 #include <sys/random.h>
+#include <sys/resource.h>
 
 #define WORKERS_PER_LOOP 16
 #define CONNECTIONS 4096
@@ -367,6 +368,16 @@ static apr_status_t before_exit(void *data)
     return APR_SUCCESS;
 }
 
+/* Of the descriptors that the process may have, the connections of the loops get half: httpd ends a child that cannot accept. */
+static unsigned connections_within_limit(unsigned most)
+{
+    struct rlimit limit;
+
+    if (getrlimit(RLIMIT_NOFILE, &limit) == 0 && limit.rlim_cur / 2 < most)
+        return (unsigned)(limit.rlim_cur / 2);
+    return most;
+}
+
 void afpa_mod_fastpath_child(apr_pool_t *pchild, server_rec *s)
 {
     const afpa_mod_server_conf_t *conf = ap_get_module_config(s->module_config, &afpa_module);
@@ -379,7 +390,7 @@ void afpa_mod_fastpath_child(apr_pool_t *pchild, server_rec *s)
     ap_mpm_query(AP_MPMQ_MAX_DAEMONS, &children);
     most = (unsigned)workers * (unsigned)(children > 1 ? children : 1);
     count = conf->threads > 0 ? (unsigned)conf->threads : (unsigned)(workers + WORKERS_PER_LOOP - 1) / WORKERS_PER_LOOP;
-    connections_most = conf->connections > 0 ? (unsigned)conf->connections : CONNECTIONS;
+    connections_most = connections_within_limit(conf->connections > 0 ? (unsigned)conf->connections : CONNECTIONS);
     afpa_descriptors_reserve(connections_most + 4 * most);
     if (afpa_mod_host_start(pchild, setup.pconf, (unsigned)workers, most) != APR_SUCCESS) {
         ap_log_error(APLOG_MARK, APLOG_ERR, errno, s, "AfpaFastPath: no thread can be started; this child serves without");

@@ -351,6 +351,20 @@ def test_bound_of_connections():
         assert eventually(lambda: fetch(pair.ours.port, get("/small.bin")) and pair.zone.count("fast_hits") > before + 16)
 
 
+def test_bound_of_open_files():
+    """The loops take no more connections than leave httpd room; the others wait to be accepted, as they do for its own bound."""
+    with fresh("KeepAliveTimeout 60\n", outer="ServerLimit 1\nMaxRequestWorkers 16\nMinSpareThreads 1\nMaxSpareThreads 16\n", workers=1,
+               wrap=["prlimit", "--nofile=200:200"]) as pair:
+        tree(pair)
+        wires = [Wire(pair.ours.port) for _ in range(300)]
+        for wire in wires:
+            wire.send(get("/small.bin"))
+        for wire in wires:
+            assert wire.reply().body == SMALL
+            wire.close()
+        assert "Too many open files" not in pair.ours.log()
+
+
 def test_more_connections_than_the_mpm_takes():
     """The event MPM takes ThreadsPerChild + idle × AsyncRequestWorkerFactor = 48 here; ours are none of its."""
     with fresh("KeepAliveTimeout 60\n", outer="ServerLimit 1\nMaxRequestWorkers 16\nMinSpareThreads 1\nMaxSpareThreads 16\n", workers=1) as pair:
