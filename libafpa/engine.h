@@ -48,11 +48,11 @@ struct afpa_conn {
     afpa__out_t *out;
     size_t out_length, out_accepted, out_completed; /* the latter two with that payload */
     /* The reply whose payload is no copy: its request is at the beginning of the input until it ends. */
-    size_t head;       /* of the request; 0: there is none */
-    size_t header;     /* of the reply */
-    afpa_send_t *send; /* has the payload, if it is of several chunks */
+    size_t head;          /* of the request; 0: there is none */
+    size_t header;        /* of the reply */
+    afpa_send_t *send;    /* has the payload, if it is of several chunks */
     afpa_limits_t limits; /* of the last reply */
-    uint64_t head_since; /* ms: when its first bytes were there */
+    uint64_t head_since;  /* ms: when its first bytes were there */
     uint32_t tag;
     uint32_t requests;
     afpa_counter_t why; /* a handover is due */
@@ -91,7 +91,7 @@ void afpa__engine_out_free(afpa_engine_t *engine, afpa__out_t *out);
 afpa_send_t *afpa__engine_send(afpa_engine_t *engine);
 void afpa__engine_send_free(afpa_engine_t *engine, afpa_send_t *send);
 
-/* The Date of now: AFPA_HTTP_DATE bytes; printed once a second. */
+/* The Date of now: AFPA_HTTP_DATE bytes; printed once a second, which begins up to a tick of the kernel (10 ms) late. */
 const char *afpa__engine_date(afpa_engine_t *engine);
 
 /* Sets the connection's one timer, or takes it away; afpa__conn_timeout() is called when it is over. */

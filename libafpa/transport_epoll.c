@@ -221,7 +221,7 @@ void afpa_loop_forget(afpa_transport_t *transport)
     conn_of(transport)->receiving = NULL;
 }
 
-static bool on_unread(afpa_transport_t *transport)
+static bool on_in_transit(afpa_transport_t *transport)
 {
     const afpa__epoll_t *c = conn_of(transport);
     int bytes = 0;
@@ -348,7 +348,7 @@ static const afpa_provider_t provider = {.accept = on_accept,
                                          .connect = on_connect,
                                          .send = on_send,
                                          .receive = on_receive,
-                                         .unread = on_unread,
+                                         .in_transit = on_in_transit,
                                          .disconnect = on_disconnect};
 
 afpa_transport_t *afpa_loop_transport(afpa_loop_t *loop, afpa_endpoint_t *endpoint)

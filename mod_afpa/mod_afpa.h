@@ -60,7 +60,7 @@ typedef struct {
     afpa_mod_log_t *log;
     apr_int64_t threads, connections;
     afpa_mod_header_time_t header; /* mod_reqtimeout's, from RequestReadTimeout or its default */
-    const char *limit;          /* a limit of requests that is lower than httpd's own; NULL: there is none */
+    const char *limit;             /* a limit of requests that is lower than httpd's own; NULL: there is none */
 } afpa_mod_server_conf_t;
 
 /* What is in force at a place that lets a reply depend on more than its URL: see mod_afpa_guard.c. */

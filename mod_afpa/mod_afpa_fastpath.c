@@ -41,6 +41,11 @@ typedef struct {
     apr_port_t port;         /* 0: any */
 } place_t;
 
+/* What a child has at most. */
+typedef struct {
+    unsigned loops, connections;
+} bounds_t;
+
 /* Of the configuration in force; the parent fills it in before it forks. */
 static struct {
     apr_pool_t *pconf;
@@ -294,6 +299,45 @@ static void warn(server_rec *s)
                      stranger);
 }
 
+static unsigned at_most(unsigned wanted, rlim_t most)
+{
+    return most < wanted ? (unsigned)most : wanted;
+}
+
+/* Of the descriptors that a process may have, the connections of the loops get half and the loops an eighth, two each: httpd ends a
+ * child that cannot accept. */
+static bounds_t bounds_of(const afpa_mod_server_conf_t *conf)
+{
+    struct rlimit files;
+    bounds_t bounds;
+    int workers = 0;
+
+    ap_mpm_query(AP_MPMQ_MAX_THREADS, &workers);
+    if (getrlimit(RLIMIT_NOFILE, &files) != 0)
+        files.rlim_cur = RLIM_INFINITY;
+    bounds.loops = conf->threads > 0 ? (unsigned)conf->threads : (unsigned)(workers + WORKERS_PER_LOOP - 1) / WORKERS_PER_LOOP;
+    bounds.loops = at_most(bounds.loops, files.rlim_cur / 16);
+    bounds.loops = bounds.loops > 0 ? bounds.loops : 1;
+    bounds.connections = at_most(conf->connections > 0 ? (unsigned)conf->connections : CONNECTIONS, files.rlim_cur / 2);
+    return bounds;
+}
+
+/* Says what was asked for and cannot be. */
+static void warn_of_bounds(server_rec *s)
+{
+    const afpa_mod_server_conf_t *conf = ap_get_module_config(s->module_config, &afpa_module);
+    bounds_t bounds = bounds_of(conf);
+
+    if (conf->threads > (apr_int64_t)bounds.loops)
+        ap_log_error(APLOG_MARK, APLOG_WARNING, 0, s,
+                     "AfpaThreads %" APR_INT64_T_FMT ": a child has %u, for which an eighth of its open files is enough (ulimit -n)",
+                     conf->threads, bounds.loops);
+    if (conf->connections > (apr_int64_t)bounds.connections)
+        ap_log_error(APLOG_MARK, APLOG_WARNING, 0, s,
+                     "AfpaMaxConnections %" APR_INT64_T_FMT ": a child has %u, half of its open files (ulimit -n)", conf->connections,
+                     bounds.connections);
+}
+
 static int wanted(server_rec *s)
 {
     for (; s; s = s->next)
@@ -322,6 +366,7 @@ int afpa_mod_fastpath_prepare(apr_pool_t *pconf, server_rec *main_server)
         warn(main_server);
     if (!setup.zone)
         return OK;
+    warn_of_bounds(main_server);
     header_time_default(main_server);
     afpa_mod_host_prepare(pconf);
     setup.places = apr_array_make(pconf, 4, sizeof(place_t));
@@ -368,35 +413,25 @@ static apr_status_t before_exit(void *data)
     return APR_SUCCESS;
 }
 
-/* Of the descriptors that the process may have, the connections of the loops get half: httpd ends a child that cannot accept. */
-static unsigned connections_within_limit(unsigned most)
-{
-    struct rlimit limit;
-
-    if (getrlimit(RLIMIT_NOFILE, &limit) == 0 && limit.rlim_cur / 2 < most)
-        return (unsigned)(limit.rlim_cur / 2);
-    return most;
-}
-
 void afpa_mod_fastpath_child(apr_pool_t *pchild, server_rec *s)
 {
     const afpa_mod_server_conf_t *conf = ap_get_module_config(s->module_config, &afpa_module);
     int workers = 0, children = 0;
-    unsigned count, most;
+    bounds_t bounds = bounds_of(conf);
+    unsigned most;
 
     if (!setup.zone || !setup.zone->cache)
         return;
     ap_mpm_query(AP_MPMQ_MAX_THREADS, &workers);
     ap_mpm_query(AP_MPMQ_MAX_DAEMONS, &children);
     most = (unsigned)workers * (unsigned)(children > 1 ? children : 1);
-    count = conf->threads > 0 ? (unsigned)conf->threads : (unsigned)(workers + WORKERS_PER_LOOP - 1) / WORKERS_PER_LOOP;
-    connections_most = connections_within_limit(conf->connections > 0 ? (unsigned)conf->connections : CONNECTIONS);
+    connections_most = bounds.connections;
     afpa_descriptors_reserve(connections_most + 4 * most);
     if (afpa_mod_host_start(pchild, setup.pconf, (unsigned)workers, most) != APR_SUCCESS) {
         ap_log_error(APLOG_MARK, APLOG_ERR, errno, s, "AfpaFastPath: no thread can be started; this child serves without");
         return;
     }
-    loops = afpa_mod_loops_start(pchild, s, setup.zone->cache, count ? count : 1);
+    loops = afpa_mod_loops_start(pchild, s, setup.zone->cache, bounds.loops);
     apr_pool_pre_cleanup_register(pchild, pchild, before_exit);
 }
 

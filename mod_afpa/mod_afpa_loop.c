@@ -395,14 +395,17 @@ afpa_mod_loop_t *afpa_mod_loops_start(apr_pool_t *p, server_rec *s, afpa_cache_t
 {
     afpa_mod_loop_t *loops = NULL;
     unsigned started = 0;
+    apr_status_t rv;
 
     executor = afpa_executor_pthread(2, QUEUE);
+    rv = apr_get_os_error();
     for (; executor && started < count; started++) {
         afpa_mod_loop_t *loop = apr_pcalloc(p, sizeof(*loop));
 
         loop->cache = cache;
         loop->s = s;
-        if (!loop_init(loop) || loop_start(loop, p) != APR_SUCCESS) {
+        rv = loop_init(loop) ? loop_start(loop, p) : apr_get_os_error();
+        if (rv != APR_SUCCESS) {
             loop_free(loop);
             break;
         }
@@ -410,9 +413,9 @@ afpa_mod_loop_t *afpa_mod_loops_start(apr_pool_t *p, server_rec *s, afpa_cache_t
         loops = loop;
     }
     if (!loops)
-        ap_log_error(APLOG_MARK, APLOG_ERR, errno, s, "AfpaFastPath: no event loop can be started; this child serves without");
+        ap_log_error(APLOG_MARK, APLOG_ERR, rv, s, "AfpaFastPath: no event loop can be started; this child serves without");
     else if (started < count)
-        ap_log_error(APLOG_MARK, APLOG_WARNING, errno, s, "AfpaThreads %u: this child has %u, no more can be started", count, started);
+        ap_log_error(APLOG_MARK, APLOG_WARNING, rv, s, "AfpaThreads %u: this child has %u, no more can be started", count, started);
     return loops;
 }
 

@@ -446,6 +446,7 @@ module AP_MODULE_DECLARE_DATA stranger_module = {STANDARD20_MODULE_STUFF, NULL, 
 @pytest.mark.parametrize("hook", ["translate_name", "map_to_storage", "log_transaction"])
 def test_unknown_module(hook, tmp_path):
     """One that maps, or only logs: its users miss what the fast path answers."""
+    need(apxs(), "no apxs")
     (tmp_path / "mod_stranger.c").write_text(STRANGER.replace("@HOOK@", hook))
     subprocess.run([apxs(), "-c", "mod_stranger.c"], cwd=tmp_path, check=True, capture_output=True, timeout=60)
     with Pair("httpd", conf=FAST, outer=f"LoadModule stranger_module {tmp_path}/.libs/mod_stranger.so\n", revalidate=3600000, workers=1) as pair:

@@ -362,7 +362,21 @@ def test_bound_of_open_files():
         for wire in wires:
             assert wire.reply().body == SMALL
             wire.close()
-        assert "Too many open files" not in pair.ours.log()
+        assert "Too many open files" not in pair.ours.log() and "ulimit" not in pair.ours.log()
+
+
+def test_bounds_that_open_files_lower():
+    """Who asks for more is told what there is; both are what a child really has."""
+    with fresh("", outer="AfpaMaxConnections 40\nAfpaThreads 5\n", workers=1, wrap=["prlimit", "--nofile=64:64"]) as pair:
+        tree(pair)
+        assert "AfpaMaxConnections 40: a child has 32, half of its open files (ulimit -n)" in pair.ours.log()
+        assert "AfpaThreads 5: a child has 4, for which an eighth of its open files is enough (ulimit -n)" in pair.ours.log()
+        wires = [Wire(pair.ours.port) for _ in range(36)]
+        for wire in wires:
+            wire.send(get("/small.bin"))
+        for wire in wires:
+            assert wire.reply().body == SMALL
+            wire.close()
 
 
 def test_more_connections_than_the_mpm_takes():
