@@ -140,7 +140,7 @@ static event_t do_parse(afpa_conn_t *conn)
 /* How it ends where no request is answered any more: what the peer has sent, or sends before it has all, must not have it reset. */
 static event_t end_of(afpa_conn_t *conn, event_t if_read)
 {
-    return conn->in_length > 0 || afpa_transport_in_transit(conn->setup.transport) ? E_TRANSIT : if_read;
+    return conn->in_length > 0 || afpa_transport_must_linger(conn->setup.transport) ? E_LINGER : if_read;
 }
 
 static event_t after_reply(afpa_conn_t *conn, event_t goes_on)

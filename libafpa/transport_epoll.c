@@ -14,13 +14,11 @@
 #include "config.h"
 
 #include <errno.h>
-#include <linux/sockios.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
-#include <sys/ioctl.h>
 #include <sys/sendfile.h>
 #include <unistd.h>
 
@@ -221,13 +219,10 @@ void afpa_loop_forget(afpa_transport_t *transport)
     conn_of(transport)->receiving = NULL;
 }
 
-static bool on_in_transit(afpa_transport_t *transport)
+/* Always: what the peer's kernel has acknowledged its application may not have read. */
+static bool on_must_linger(afpa_transport_t *transport)
 {
-    const afpa__epoll_t *c = conn_of(transport);
-    int bytes = 0;
-
-    return c->left || (c->fd >= 0 && ((ioctl(c->fd, FIONREAD, &bytes) == 0 && bytes > 0) ||
-                                      (ioctl(c->fd, SIOCOUTQ, &bytes) == 0 && bytes > 0)));
+    return conn_of(transport)->fd >= 0;
 }
 
 /* ---- connecting and disconnecting ---- */
@@ -348,7 +343,7 @@ static const afpa_provider_t provider = {.accept = on_accept,
                                          .connect = on_connect,
                                          .send = on_send,
                                          .receive = on_receive,
-                                         .in_transit = on_in_transit,
+                                         .must_linger = on_must_linger,
                                          .disconnect = on_disconnect};
 
 afpa_transport_t *afpa_loop_transport(afpa_loop_t *loop, afpa_endpoint_t *endpoint)

@@ -139,7 +139,8 @@ static void on_read(ngx_event_t *rev)
         try_receive(client);
 }
 
-static bool on_in_transit(afpa_transport_t *transport)
+/* Where nginx itself does. */
+static bool on_must_linger(afpa_transport_t *transport)
 {
     int bytes = 0;
 
@@ -227,7 +228,7 @@ static void on_disconnect(afpa_transport_t *transport, afpa_io_t *io, afpa_disco
 }
 
 static const afpa_provider_t provider = {
-    .accept = on_accept, .send = on_send, .receive = on_receive, .in_transit = on_in_transit, .disconnect = on_disconnect};
+    .accept = on_accept, .send = on_send, .receive = on_receive, .must_linger = on_must_linger, .disconnect = on_disconnect};
 
 /* ---- between nginx and the engine ---- */
 

@@ -212,7 +212,7 @@ static void on_disconnect(afpa_transport_t *transport, afpa_io_t *io, afpa_disco
         io->completed(io, AFPA_OK, 0);
 }
 
-static bool on_in_transit(afpa_transport_t *transport)
+static bool on_must_linger(afpa_transport_t *transport)
 {
     return conn_of(transport)->arrived_length > 0;
 }
@@ -221,7 +221,7 @@ static const afpa_provider_t provider = {.accept = on_accept,
                                          .connect = on_connect,
                                          .send = on_send,
                                          .receive = on_receive,
-                                         .in_transit = on_in_transit,
+                                         .must_linger = on_must_linger,
                                          .disconnect = on_disconnect};
 
 bool fake_conn_offer(fake_conn_t *c)

@@ -69,3 +69,28 @@ def test_whole_in_the_socket(way):
             assert reply.body == data and reply.complete
             assert way not in ("close", "limit") or reply.header("Connection") == "close"
         assert pair.zone.grows("fast_hits", before, 2)
+
+
+@pytest.mark.parametrize("way", ["close", "limit", "idle", *GRACEFUL["httpd"]], ids=lambda way: getattr(way, "name", way))
+def test_what_crosses_the_end(way):
+    """What the client still sends is thrown away for a while, as httpd does it: a reset would reach a client that has not read yet, and on
+    some systems takes what lies in its socket."""
+    need(not missing("httpd"), missing("httpd"))
+    conf = FAST["httpd"] + {"limit": LIMIT["httpd"], "idle": "KeepAliveTimeout 1\n"}.get(way, "")
+    with Pair("httpd", conf=conf, revalidate=3600000, workers=1) as pair:
+        pair.put("small.bin", payload("small", 100))
+        assert pair.admit("/small.bin")
+        for server in (pair.stock, pair.ours):
+            before = pair.zone.count("fast_hits")
+            with Wire(server.port, timeout=15) as wire:
+                assert wire.request(get("/small.bin")).status == 200
+                if way in ("close", "limit"):
+                    assert wire.request(get("/small.bin", *(["Connection: close"] if way == "close" else []))).header("Connection") == "close"
+                elif way != "idle":
+                    server.process.send_signal(way)
+                assert wire.until_end() == b""
+                for _ in range(3):
+                    wire.send(get("/small.bin"))
+                    time.sleep(0.1)
+                assert wire.until_end() == b""
+            assert pair.zone.grows("fast_hits", before, 1 + (way in ("close", "limit"))) or server is pair.stock

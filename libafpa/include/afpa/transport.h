@@ -82,10 +82,10 @@ struct afpa_provider {
     /* Asks for the next bytes, one request at a time.  buffer NULL: into the provider's memory, so that an idle connection needs
      * none. */
     afpa_status_t (*receive)(afpa_transport_t *transport, afpa_io_t *io, void *buffer, size_t size);
-    /* Whether bytes are on their way, in either direction: some have arrived that no receive has brought, or the peer has not
-     * acknowledged all that was accepted.  Closed with the former a connection is reset at once, with the latter when the peer sends
-     * something more; then what it has not got yet is lost.  Of the latter a provider may know nothing. */
-    bool (*in_transit)(afpa_transport_t *transport);
+    /* Whether a connection that ends has to linger (RFC 9112, 9.6): closed with bytes in it that no receive has brought, it is reset
+     * at once; closed before the peer has read all, it is reset when the peer sends something more; and at a reset the peer may lose
+     * what it has not read yet.  A provider that cannot tell says yes; one of a host that takes that risk only what the host would. */
+    bool (*must_linger)(afpa_transport_t *transport);
     /* Always legal, and never fails.  `io` may be NULL. */
     void (*disconnect)(afpa_transport_t *transport, afpa_io_t *io, afpa_disconnect_t how);
 };
@@ -119,9 +119,9 @@ static inline afpa_status_t afpa_transport_receive(afpa_transport_t *t, afpa_io_
     return t->provider->receive(t, io, buffer, size);
 }
 
-static inline bool afpa_transport_in_transit(afpa_transport_t *t)
+static inline bool afpa_transport_must_linger(afpa_transport_t *t)
 {
-    return t->provider->in_transit(t);
+    return t->provider->must_linger(t);
 }
 
 static inline void afpa_transport_disconnect(afpa_transport_t *t, afpa_io_t *io, afpa_disconnect_t how)
