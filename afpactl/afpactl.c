@@ -143,8 +143,8 @@ static char *main_help(int key, const char *text, void *input)
 }
 
 static const struct argp_child main_children[] = {{&app_argp, 0, NULL, 0}, {0}};
-static const struct argp main_argp = {NULL, main_option, "COMMAND [ARGUMENT...]", "Inspects and warms AFPA zones.\v ", main_children,
-                                      main_help, NULL};
+static const struct argp main_argp = {
+    NULL, main_option, "COMMAND [ARGUMENT...]", "Inspects and warms AFPA zones.\v ", main_children, main_help, NULL};
 
 /* A stream that is closed gets a descriptor that can be neither read nor written: else the segment would get its number, and what
  * is printed would go into it. */

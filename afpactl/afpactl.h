@@ -20,7 +20,7 @@ typedef struct app {
     const char *zone_name; /* -z; NULL: the only one there is */
     bool json;             /* --json */
     afpa_zone_t *zone;
-    afpa_cache_t *cache;   /* made by app_attach() */
+    afpa_cache_t *cache; /* made by app_attach() */
 } app_t;
 
 /* ---- app.c ---- */

@@ -44,7 +44,8 @@ void app_expect_faults(const char *path)
     struct sigaction action = {.sa_handler = on_fault};
 
     snprintf(cut_text, sizeof(cut_text), "afpactl: %s: was cut short while it was in use\n", path);
-    snprintf(stuck_text, sizeof(stuck_text), "afpactl: %s: a lock in it cannot be had: who holds it hangs, or it is damaged\n", path);
+    snprintf(stuck_text, sizeof(stuck_text), "afpactl: %s: a lock in it cannot be had: who holds it hangs, or it is damaged\n",
+             path);
     snprintf(damaged_text, sizeof(damaged_text), "afpactl: %s: is damaged, and what is in it cannot be worked with\n", path);
     sigaction(SIGBUS, &action, NULL);
     sigaction(SIGALRM, &action, NULL);

@@ -158,10 +158,15 @@ int cmd_create(app_t *app, int argc, char **argv)
         {"mlock", 'm', "try|require|off", 0, "whether to lock the payload while this runs, to see if it can be (default: off)", 0},
         {"owner", 'o', "USER[:GROUP]", 0, "the user the servers' processes run as", 0},
         {0}};
-    static const struct argp argp = {known, on_option, "create NAME SIZE",
-                                     "Makes a segment without a server.\vSIZE is in bytes, or with k, m or g behind.  A server that "
-                                     "is to use the segment declares the same size and chunk.",
-                                     children, NULL, NULL};
+    static const struct argp argp = {
+        known,
+        on_option,
+        "create NAME SIZE",
+        "Makes a segment without a server.\vSIZE is in bytes, or with k, m or g behind.  A server that "
+        "is to use the segment declares the same size and chunk.",
+        children,
+        NULL,
+        NULL};
     options_t o = {.app = app, .wanted = 2};
     afpa_error_t error;
 

@@ -30,8 +30,8 @@ int cmd_enable(app_t *app, int argc, char **argv)
 
 int cmd_disable(app_t *app, int argc, char **argv)
 {
-    static const struct argp argp = {NULL, app_no_options, "disable", "Has all processes bypass the zone, at once and until 'enable'.",
-                                     children, NULL, NULL};
+    static const struct argp argp = {
+        NULL, app_no_options, "disable", "Has all processes bypass the zone, at once and until 'enable'.", children, NULL, NULL};
 
     return set(app, &argp, argc, argv, false);
 }

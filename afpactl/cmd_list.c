@@ -25,12 +25,12 @@ static int by_path(const void *a, const void *b)
 }
 
 /* Largest first; equal ones by path. */
-#define DESCENDING(name, field)                                                                                                  \
-    static int name(const void *a, const void *b)                                                                                \
-    {                                                                                                                            \
-        const object_t *x = a, *y = b;                                                                                           \
-                                                                                                                                 \
-        return x->field == y->field ? by_path(a, b) : x->field < y->field ? 1 : -1;                                              \
+#define DESCENDING(name, field)                                                                                                    \
+    static int name(const void *a, const void *b)                                                                                  \
+    {                                                                                                                              \
+        const object_t *x = a, *y = b;                                                                                             \
+                                                                                                                                   \
+        return x->field == y->field ? by_path(a, b) : x->field < y->field ? 1 : -1;                                                \
     }
 DESCENDING(by_size, identity.size)
 DESCENDING(by_hits, hits)
@@ -89,13 +89,18 @@ static void print_table(const objects_t *objects)
 
 int cmd_list(app_t *app, int argc, char **argv)
 {
-    static const struct argp_option known[] = {{"sort", 's', "KEY", 0, "path (default), or size, hits or age, largest first", 0}, {0}};
+    static const struct argp_option known[] = {{"sort", 's', "KEY", 0, "path (default), or size, hits or age, largest first", 0},
+                                               {0}};
     static const struct argp_child children[] = {{&app_argp, 0, NULL, 0}, {0}};
     static const struct argp argp = {
-        known, on_option, "list [GLOB]",
+        known,
+        on_option,
+        "list [GLOB]",
         "Lists the objects whose path matches GLOB, or all.\vIn GLOB, '*' matches any characters, '/' too.  "
         "Exit status 1: nothing matches it.",
-        children, NULL, NULL};
+        children,
+        NULL,
+        NULL};
     options_t options = {.app = app, .compare = by_path};
     objects_t objects;
     char *pattern;

@@ -326,7 +326,7 @@ static int run(serve_t *serve)
     sigaction(SIGINT, &action, NULL);
     sigaction(SIGTERM, &action, NULL);
     signal(SIGPIPE, SIG_IGN); /* sendfile to a client that has gone; it has no MSG_NOSIGNAL */
-    sigemptyset(&stop); /* for this thread alone, and only while it waits */
+    sigemptyset(&stop);       /* for this thread alone, and only while it waits */
     sigaddset(&stop, SIGINT);
     sigaddset(&stop, SIGTERM);
     pthread_sigmask(SIG_BLOCK, &stop, &before);

@@ -175,9 +175,10 @@ static void print_objects(const afpa_stat_t *s)
 
 static void print_traffic(const afpa_stat_t *s)
 {
-    static const afpa_counter_t traffic[] = {AFPA_COUNTER_PIPELINE_HITS, AFPA_COUNTER_FAST_HITS, AFPA_COUNTER_MISSES, AFPA_COUNTER_CUT};
-    static const afpa_counter_t fills[] = {AFPA_COUNTER_FILLS,   AFPA_COUNTER_FILL_ERRORS, AFPA_COUNTER_EVICTIONS, AFPA_COUNTER_REVALIDATIONS,
-                                           AFPA_COUNTER_RETIRED, AFPA_COUNTER_REAPED};
+    static const afpa_counter_t traffic[] = {AFPA_COUNTER_PIPELINE_HITS, AFPA_COUNTER_FAST_HITS, AFPA_COUNTER_MISSES,
+                                             AFPA_COUNTER_CUT};
+    static const afpa_counter_t fills[] = {AFPA_COUNTER_FILLS,         AFPA_COUNTER_FILL_ERRORS, AFPA_COUNTER_EVICTIONS,
+                                           AFPA_COUNTER_REVALIDATIONS, AFPA_COUNTER_RETIRED,     AFPA_COUNTER_REAPED};
     uint64_t hits = hits_of(s), asked = hits + s->counters[AFPA_COUNTER_MISSES];
 
     puts("\ntraffic");
@@ -208,7 +209,8 @@ static void print_owners(app_t *app, const afpa_stat_t *s)
         printf("  %4s %8s %10s  %-5s  %s\n", "SLOT", "PID", "PINS", "ALIVE", "KIND");
     for (uint32_t slot = 0; slot < s->owners_limit; slot++)
         if (afpa_inspect_owner(app->zone, slot, &owner) == AFPA_OK) {
-            printf("  %4u %8d %10llu  %-5s  ", owner.slot, (int)owner.pid, (unsigned long long)owner.pins, owner.alive ? "yes" : "no");
+            printf("  %4u %8d %10llu  %-5s  ", owner.slot, (int)owner.pid, (unsigned long long)owner.pins,
+                   owner.alive ? "yes" : "no");
             print_name(stdout, owner.kind);
             putchar('\n');
         }
@@ -281,10 +283,11 @@ static int print_intervals(app_t *app, double interval, unsigned long count)
 
 int cmd_stat(app_t *app, int argc, char **argv)
 {
-    static const struct argp_option known[] = {{"interval", 'i', "SECONDS", 0, "a line for every so many seconds, until interrupted", 0},
-                                               {"count", 'n', "N", 0, "end after N such lines", 0},
-                                               {"reset", 'r', NULL, 0, "set all counters to zero, after printing them", 0},
-                                               {0}};
+    static const struct argp_option known[] = {
+        {"interval", 'i', "SECONDS", 0, "a line for every so many seconds, until interrupted", 0},
+        {"count", 'n', "N", 0, "end after N such lines", 0},
+        {"reset", 'r', NULL, 0, "set all counters to zero, after printing them", 0},
+        {0}};
     static const struct argp_child children[] = {{&app_argp, 0, NULL, 0}, {0}};
     static const struct argp argp = {known, on_option, "stat", "Prints the totals of a zone.", children, NULL, NULL};
     options_t options = {.app = app};

@@ -83,10 +83,14 @@ int cmd_verify(app_t *app, int argc, char **argv)
 {
     static const struct argp_option known[] = {{"content", 'c', NULL, 0, "also compare each cached byte with its file", 0}, {0}};
     static const struct argp_child children[] = {{&app_argp, 0, NULL, 0}, {0}};
-    static const struct argp argp = {known, on_option, "verify",
+    static const struct argp argp = {known,
+                                     on_option,
+                                     "verify",
                                      "Checks every invariant of a segment.\vPrints \"ok\", or what is wrong.  "
                                      "Exit status 1: something is.",
-                                     children, NULL, NULL};
+                                     children,
+                                     NULL,
+                                     NULL};
     options_t options = {.app = app};
     report_t report = {0};
     int status = EXIT_DONE;

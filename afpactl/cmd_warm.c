@@ -88,8 +88,8 @@ static bool add_list(load_t *load, const options_t *o, FILE *list, const char *n
 
 static void print_json(const load_result_t *r)
 {
-    json_print(json_pack("{s:I,s:I,s:O,s:f,s:I}", "files", (json_int_t)r->files, "bytes", (json_int_t)r->bytes, "skipped", r->skipped,
-                         "seconds", r->seconds, "evicted", (json_int_t)r->evicted));
+    json_print(json_pack("{s:I,s:I,s:O,s:f,s:I}", "files", (json_int_t)r->files, "bytes", (json_int_t)r->bytes, "skipped",
+                         r->skipped, "seconds", r->seconds, "evicted", (json_int_t)r->evicted));
 }
 
 static void print_summary(const load_result_t *r)
@@ -97,7 +97,8 @@ static void print_summary(const load_result_t *r)
     const char *separator = " ", *word;
     json_t *count;
 
-    printf("warmed %llu %s, %s in %.2f s", (unsigned long long)r->files, r->files == 1 ? "file" : "files", size_text(r->bytes), r->seconds);
+    printf("warmed %llu %s, %s in %.2f s", (unsigned long long)r->files, r->files == 1 ? "file" : "files", size_text(r->bytes),
+           r->seconds);
     if (r->skipped_total)
         printf("; skipped %llu:", (unsigned long long)r->skipped_total);
     json_object_foreach(r->skipped, word, count) {
@@ -203,13 +204,13 @@ static error_t on_option(int key, char *arg, struct argp_state *state)
     }
 }
 
-#define LOADING_OPTIONS                                                                                                          \
-    {"jobs", 'j', "N", 0, "load so many at a time (default: one per processor, at most 16)", 0},                                 \
-        {"null", '0', NULL, 0, "names in a list end with NUL instead of a line end", 0},                                         \
-        {"verbose", 'v', NULL, 0, "tell everything that is skipped, and why", 0},                                                \
-        {"max-size", 'M', "SIZE", 0, "skip larger files (default: 64m)", 0},                                                     \
-    {                                                                                                                            \
-        "min-size", 'm', "SIZE", 0, "skip smaller files (default: 0)", 0                                                         \
+#define LOADING_OPTIONS                                                                                                            \
+    {"jobs", 'j', "N", 0, "load so many at a time (default: one per processor, at most 16)", 0},                                   \
+        {"null", '0', NULL, 0, "names in a list end with NUL instead of a line end", 0},                                           \
+        {"verbose", 'v', NULL, 0, "tell everything that is skipped, and why", 0},                                                  \
+        {"max-size", 'M', "SIZE", 0, "skip larger files (default: 64m)", 0},                                                       \
+    {                                                                                                                              \
+        "min-size", 'm', "SIZE", 0, "skip smaller files (default: 0)", 0                                                           \
     }
 
 static const struct argp_child children[] = {{&app_argp, 0, NULL, 0}, {0}};
@@ -221,12 +222,18 @@ int cmd_warm(app_t *app, int argc, char **argv)
     static const struct argp_option known[] = {
         LOADING_OPTIONS,
         {"exact", 'x', NULL, 0, "keep absolute paths as they are spelled, rather than fold '.', '..' and '//' in them", 0},
-        {"until-full", 'u', NULL, 0, "skip what the zone has no room for, rather than evict", 0}, {0}};
-    static const struct argp argp = {known, on_option, "warm PATH|DIR|URL|-...",
-                                     "Loads files, trees, lists (-: standard input) or URLs.\vA file is cached under its absolute path, "
-                                     "folded, which should be the one the server has (--exact).  Exit status 1: something that was asked for "
-                                     "could not be loaded.",
-                                     children, NULL, NULL};
+        {"until-full", 'u', NULL, 0, "skip what the zone has no room for, rather than evict", 0},
+        {0}};
+    static const struct argp argp = {
+        known,
+        on_option,
+        "warm PATH|DIR|URL|-...",
+        "Loads files, trees, lists (-: standard input) or URLs.\vA file is cached under its absolute path, "
+        "folded, which should be the one the server has (--exact).  Exit status 1: something that was asked for "
+        "could not be loaded.",
+        children,
+        NULL,
+        NULL};
     options_t o = {.app = app};
     load_result_t result;
     bool whole = true;
@@ -265,9 +272,14 @@ int cmd_warm(app_t *app, int argc, char **argv)
 int cmd_restore(app_t *app, int argc, char **argv)
 {
     static const struct argp_option known[] = {LOADING_OPTIONS, {0}};
-    static const struct argp argp = {known, on_option, "restore [FILE]",
-                                     "Warms from a list as 'afpactl dump' prints it, from FILE or standard input, until the zone is full.",
-                                     children, NULL, NULL};
+    static const struct argp argp = {
+        known,
+        on_option,
+        "restore [FILE]",
+        "Warms from a list as 'afpactl dump' prints it, from FILE or standard input, until the zone is full.",
+        children,
+        NULL,
+        NULL};
     options_t o = {.app = app, .exact = true, .listed = true};
     load_result_t result;
     const char *name = "standard input";

@@ -24,9 +24,9 @@
 
 #define BATCH_NAMES 64
 #define BATCH_BYTES 32768
-#define QUEUE_BATCHES 64   /* then the thread that names files waits */
-#define FILL_CHUNKS 64     /* 4 MB read for one opening of a file */
-#define TOLD_MAX 20        /* messages about what was skipped; --verbose lifts that */
+#define QUEUE_BATCHES 64 /* then the thread that names files waits */
+#define FILL_CHUNKS 64   /* 4 MB read for one opening of a file */
+#define TOLD_MAX 20      /* messages about what was skipped; --verbose lifts that */
 #define REASONS_MAX 64
 #define PROGRESS_MS 100
 
@@ -61,7 +61,7 @@ struct load {
     bool failed, ended;
 
     _Atomic uint64_t named, done, files, bytes, read; /* read: bytes of unfinished files too */
-    _Atomic uint64_t no_room; /* size of the smallest file that found no room; UINT64_MAX: none yet */
+    _Atomic uint64_t no_room;                         /* size of the smallest file that found no room; UINT64_MAX: none yet */
     _Atomic bool disabled;
 };
 
@@ -409,7 +409,8 @@ static void *painter(void *data)
 
     pthread_mutex_lock(&l->lock);
     while (!l->ended) {
-        progress_t p = {.walking = !l->complete, .done = l->done, .total = l->named, .bytes = l->read, .seconds = seconds_since(&l->began)};
+        progress_t p = {
+            .walking = !l->complete, .done = l->done, .total = l->named, .bytes = l->read, .seconds = seconds_since(&l->began)};
 
         pthread_mutex_unlock(&l->lock);
         progress_draw(&p);

@@ -22,7 +22,7 @@ typedef struct load load_t;
 typedef struct load_options {
     afpa_policy_t policy; /* with no_evict, that there is no room is no failure */
     unsigned jobs;
-    bool verbose;         /* a message for everything skipped */
+    bool verbose; /* a message for everything skipped */
 } load_options_t;
 
 /* How a name came up.  What was asked for by name fails the run and is told if it is skipped; what was found in a tree only
@@ -31,11 +31,11 @@ typedef enum load_origin { LOAD_FOUND, LOAD_ASKED } load_origin_t;
 
 typedef struct load_result {
     uint64_t files, bytes, skipped_total, evicted;
-    json_t *skipped;  /* {reason: count}, most frequent first; the caller's */
+    json_t *skipped; /* {reason: count}, most frequent first; the caller's */
     double seconds;
-    bool failed;      /* something was skipped that should not have been */
-    bool disabled;    /* the zone is switched off: nothing can be loaded */
-    int interrupted;  /* 0, or the signal */
+    bool failed;     /* something was skipped that should not have been */
+    bool disabled;   /* the zone is switched off: nothing can be loaded */
+    int interrupted; /* 0, or the signal */
 } load_result_t;
 
 /* Defaults: the library's policy, a thread per processor, at most 16. */

@@ -11,8 +11,9 @@
 #include "afpactl.h"
 
 typedef struct site {
-    char *root;      /* absolute, no slash at the end */
-    uint64_t server; /* the number of its response entries: another one each time, for the same URL may have been another folder's */
+    char *root; /* absolute, no slash at the end */
+    /* The number of its response entries; another one each time, for the same URL may have been another folder's. */
+    uint64_t server;
 } site_t;
 
 typedef enum site_status {

@@ -28,7 +28,7 @@
 
 #define FILES 1000u
 #define FILE_SIZE 1024u
-#define ROUNDS 31u /* in 3 two processes that wrote four lines of each other were at 0.7 to 1.5 and passed now and then */
+#define ROUNDS 31u    /* in 3 two processes that wrote four lines of each other were at 0.7 to 1.5 and passed now and then */
 #define RATIO_MIN 1.3 /* of --check: machines of CI have neighbours; on a quiet one it is near 2 */
 #define FRESH_MS 3600000u
 

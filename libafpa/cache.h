@@ -25,7 +25,7 @@ struct afpa_cache {
     afpa_zone_t *zone;
     afpa__segment_t *segment;
     afpa__ledger_t ledger;
-    int fd;                    /* of this process alone: carries the lock on its slot */
+    int fd; /* of this process alone: carries the lock on its slot */
     afpa__refusal_t refusals[AFPA_REFUSALS];
     pthread_mutex_t reap_lock; /* one thread of the process reaps at a time: the OFD lock does not tell them apart */
 };

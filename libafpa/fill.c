@@ -38,9 +38,9 @@
 #define F2FS_SUPER_MAGIC 0xF2F52010
 #endif
 
-#define WAIT_MS 50        /* between two looks at whether the reader lives */
-#define WAIT_ROUNDS 600   /* so 30 s while another process reads the chunk: then the disk is as good as gone */
-#define DRAIN_NS 2000000  /* between two looks at whether a draining entry has lost its last pin; so 1.2 s */
+#define WAIT_MS 50       /* between two looks at whether the reader lives */
+#define WAIT_ROUNDS 600  /* so 30 s while another process reads the chunk: then the disk is as good as gone */
+#define DRAIN_NS 2000000 /* between two looks at whether a draining entry has lost its last pin; so 1.2 s */
 /* A file changed less than this ago may change again within the same time stamp (a kernel tick is at most 10 ms), unseen. */
 #define SETTLE_NS 20000000
 /* A write() stamps the file and then copies: what is read meanwhile is old, and no later stamp tells.  So what was read this soon
@@ -176,7 +176,8 @@ static void wait_for(afpa_cache_t *cache, uint32_t entry, uint64_t word)
     bool late;
 
     atomic_fetch_add(&cache->segment->space->fill_waiters, 1);
-    late = syscall(SYS_futex, futex_of(cache->segment, entry), FUTEX_WAIT, (uint32_t)word, &timeout, NULL, 0) == -1 && errno == ETIMEDOUT;
+    late = syscall(SYS_futex, futex_of(cache->segment, entry), FUTEX_WAIT, (uint32_t)word, &timeout, NULL, 0) == -1 &&
+           errno == ETIMEDOUT;
     atomic_fetch_sub(&cache->segment->space->fill_waiters, 1);
     if (late && owner < AFPA_OWNERS && owner != cache->ledger.slot && !afpa__owner_alive(cache->fd, owner))
         afpa_cache_reap(cache);

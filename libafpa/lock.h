@@ -14,9 +14,9 @@ typedef struct afpa__lock {
 
 /* What taking a lock found. */
 typedef enum afpa__lock_result {
-    AFPA__LOCKED,     /* held */
-    AFPA__LOCK_DIED,  /* held, but who held it before died: mend what it covers, then unlock as usual */
-    AFPA__LOCK_BUSY   /* not held; afpa__lock_take() never says so */
+    AFPA__LOCKED,    /* held */
+    AFPA__LOCK_DIED, /* held, but who held it before died: mend what it covers, then unlock as usual */
+    AFPA__LOCK_BUSY  /* not held; afpa__lock_take() never says so */
 } afpa__lock_result_t;
 
 /* Of a lock in zeroed memory, before anybody else can see it. */

@@ -16,10 +16,10 @@ typedef struct afpa__epoll {
     afpa_transport_t base; /* first */
     afpa_loop_t *loop;
     int fd;
-    bool readable, ended, accepted, ready; /* ended: the peer closed, or an error; ready: in the loop's list */
-    bool adopted;                          /* there may be other descriptors of the socket */
-    unsigned at_once; /* receives that are left to it in this turn */
-    uint64_t sent;    /* bytes, in this turn */
+    bool readable, ended, accepted, ready;       /* ended: the peer closed, or an error; ready: in the loop's list */
+    bool adopted;                                /* there may be other descriptors of the socket */
+    unsigned at_once;                            /* receives that are left to it in this turn */
+    uint64_t sent;                               /* bytes, in this turn */
     afpa_io_t *receiving, *sending, *connecting; /* under way; sending: waits to be writable */
     afpa_io_t *awaiting;                         /* of afpa_loop_await() */
     uint32_t awaited;                            /* its events */

@@ -23,8 +23,8 @@
 #include "space.h"
 
 #define PAGE 4096u
-#define OBJECT_BYTES_SMALL 1792u     /* bytes of zone per object record, up to the first 64 MB: 10,000 files of 1 KB fit in 20 MB … */
-#define OBJECT_BYTES_LARGE 8192u     /* … and beyond, where the average web file is larger than that */
+#define OBJECT_BYTES_SMALL 1792u /* bytes of zone per object record, up to the first 64 MB: 10,000 files of 1 KB fit in 20 MB … */
+#define OBJECT_BYTES_LARGE 8192u /* … and beyond, where the average web file is larger than that */
 #define OBJECT_ZONE_SMALL (UINT64_C(64) << 20)
 #define SIZE_LIMIT (UINT64_C(1) << 44)
 
@@ -54,8 +54,8 @@ static void place(afpa__layout_t *l, uint32_t chunks)
     l->chunks = chunks;
     l->groups = chunks + 64; /* a file of a chunk and a bit needs one: its rest lies beside others of a chunk */
     l->entries = l->objects + l->groups * AFPA_GROUP;
-#define SECTION(field, bytes)                                                                                                    \
-    l->field = at;                                                                                                               \
+#define SECTION(field, bytes)                                                                                                      \
+    l->field = at;                                                                                                                 \
     at = round_up(at + (bytes), AFPA_CACHE_LINE)
     SECTION(owners_at, sizeof(afpa__owner_shared_t) * AFPA_OWNERS);
     SECTION(shards_at, sizeof(afpa__shard_shared_t) * AFPA_SHARDS);

@@ -28,14 +28,14 @@
 #define AFPA_LAYOUT_VERSION 7u
 #define AFPA_MAGIC UINT64_C(0x0a31617066610d89) /* line ends and a high bit in it, so that a text transfer shows */
 #define AFPA_NONE UINT32_MAX
-#define AFPA_OWNERS 256u        /* httpd's prefork has 150 processes by default, two generations overlap on reload */
+#define AFPA_OWNERS 256u /* httpd's prefork has 150 processes by default, two generations overlap on reload */
 #define AFPA_SHARDS 16u
-#define AFPA_GROUP 8u           /* pin entries per group: 512 KB of a file at 64 KB per chunk */
+#define AFPA_GROUP 8u /* pin entries per group: 512 KB of a file at 64 KB per chunk */
 #define AFPA_CACHE_LINE 64u
-#define AFPA_UNITS 64u          /* run units of a chunk: one bit each of a 64-bit word */
-#define AFPA_SLOTS 1024u        /* most slots a chunk is carved into */
-#define AFPA_WINDOWS 64u        /* parts of a ledger row */
-#define AFPA_CLASSES 57u        /* slot sizes from chunk/1024 to chunk/8, eight steps per doubling: see chunk.c */
+#define AFPA_UNITS 64u            /* run units of a chunk: one bit each of a 64-bit word */
+#define AFPA_SLOTS 1024u          /* most slots a chunk is carved into */
+#define AFPA_WINDOWS 64u          /* parts of a ledger row */
+#define AFPA_CLASSES 57u          /* slot sizes from chunk/1024 to chunk/8, eight steps per doubling: see chunk.c */
 #define AFPA_REFERENCE_MIN 32768u /* below, pages are shared between payloads and nothing may be sent by reference */
 
 /* Phases of an object.  1 → 2 → 3 → 0; 1 → 0 when it lost the race to be inserted.  See object.c. */
@@ -53,10 +53,10 @@ typedef struct afpa__header_shared {
     uint64_t magic;
     uint32_t layout_version, chunk_size;
     uint64_t size, file_size;
-    uint64_t seed;        /* of the key hash, random per segment: nobody can aim at one bucket */
+    uint64_t seed; /* of the key hash, random per segment: nobody can aim at one bucket */
     uint64_t creation_id;
     char name[40];
-    uint64_t checksum;    /* over all of the above */
+    uint64_t checksum; /* over all of the above */
     _Atomic uint32_t ready, enabled, pinned, broken;
     _Atomic uint32_t owner_high; /* one past the highest slot ever used */
     uint32_t unused;
@@ -68,7 +68,7 @@ typedef struct afpa__owner_shared {
     _Alignas(64) _Atomic uint32_t used;
     _Atomic uint32_t pid;
     char kind[16];
-    _Atomic uint64_t windows; /* parts of the ledger row that have memory, one bit each */
+    _Atomic uint64_t windows;       /* parts of the ledger row that have memory, one bit each */
     _Atomic uint64_t pid_namespace; /* its inode; 0: not known.  See owner.c */
     _Alignas(64) _Atomic uint64_t counters[AFPA_COUNTER_LIMIT];
 } afpa__owner_shared_t;
@@ -92,16 +92,16 @@ typedef struct afpa__object_shared {
     uint8_t kind, queue;
     uint32_t key_chunk, key_offset, key_length, entries;
     afpa_identity_t identity;
-    _Atomic uint64_t last_check; /* ms, monotonic */
-    _Atomic int64_t hits;        /* to be added to the ledgers' hits: see owner.c */
-    uint64_t bytes;              /* payload in memory */
-    uint32_t next, previous;     /* in the queue, or next in the free list */
-    uint32_t group;              /* first group of entries 1 and up */
+    _Atomic uint64_t last_check;  /* ms, monotonic */
+    _Atomic int64_t hits;         /* to be added to the ledgers' hits: see owner.c */
+    uint64_t bytes;               /* payload in memory */
+    uint32_t next, previous;      /* in the queue, or next in the free list */
+    uint32_t group;               /* first group of entries 1 and up */
     _Atomic uint32_t check_claim; /* ms: when a revalidation was last handed out */
-    uint32_t made;               /* s, monotonic */
-    uint16_t owner;              /* slot, in phase new */
-    uint8_t local;               /* its file is on a file system of this machine: see fresh.c; constant from phase live on */
-    uint8_t young;               /* its file was, when it was opened: see afpa__identity_young(); constant from phase live on */
+    uint32_t made;                /* s, monotonic */
+    uint16_t owner;               /* slot, in phase new */
+    uint8_t local;                /* its file is on a file system of this machine: see fresh.c; constant from phase live on */
+    uint8_t young;                /* its file was, when it was opened: see afpa__identity_young(); constant from phase live on */
 } afpa__object_shared_t;
 
 /* 32 bytes.  word is the pin protocol's; chunk, offset and length are constant while PINNED or DRAINING, and the filler's while
@@ -112,7 +112,7 @@ typedef struct afpa__entry_shared {
     _Atomic uint8_t referenced; /* its pages may still be in a socket after the last unpin */
     uint8_t draining;           /* linked in the draining list; space lock */
     uint16_t unused;
-    uint32_t next;              /* in the draining list; space lock */
+    uint32_t next; /* in the draining list; space lock */
     uint32_t object;
 } afpa__entry_shared_t;
 
@@ -120,7 +120,7 @@ typedef struct afpa__entry_shared {
 typedef struct afpa__chunk_shared {
     uint32_t next, previous;
     uint8_t kind, class_id;
-    uint16_t used;                    /* slots or units taken */
+    uint16_t used; /* slots or units taken */
     uint32_t unused;
     uint64_t holes;                   /* units whose pages tmpfs had no room for when they were to come back */
     uint64_t bitmap[AFPA_SLOTS / 64]; /* taken slots; of a chunk with runs the first word, one bit per unit */
@@ -137,10 +137,10 @@ typedef struct afpa__space_shared {
     _Alignas(64) afpa__lock_t lock;
     uint32_t free_chunk, free_object, free_group, draining;
     uint64_t free_chunks, free_objects, free_groups;
-    uint64_t bytes_used; /* of the data section: units and slots taken */
-    uint32_t holed;      /* chunks with holes */
-    uint32_t slots[AFPA_CLASSES];    /* chunks of the class with a free slot */
-    uint32_t runs[AFPA_UNITS + 1];   /* chunks with runs, by their longest free run */
+    uint64_t bytes_used;           /* of the data section: units and slots taken */
+    uint32_t holed;                /* chunks with holes */
+    uint32_t slots[AFPA_CLASSES];  /* chunks of the class with a free slot */
+    uint32_t runs[AFPA_UNITS + 1]; /* chunks with runs, by their longest free run */
     afpa__queue_shared_t queue[AFPA__QUEUES];
     uint64_t bytes_cached;
     uint32_t ghost_clock;
@@ -171,7 +171,7 @@ typedef struct afpa__segment {
     _Atomic uint32_t *uses;
     afpa__object_shared_t *objects;
     afpa__entry_shared_t *entries;
-    uint32_t *groups;           /* next group */
+    uint32_t *groups; /* next group */
     afpa__chunk_shared_t *chunks;
     char *data;
     uint64_t device, inode;
@@ -187,7 +187,8 @@ typedef _Atomic uint64_t afpa__cell_t;
 bool afpa__layout_compute(afpa__layout_t *layout, uint64_t size, uint32_t chunk_size);
 
 /* Maps `fd`, which must have layout->file_size bytes.  Errors name `path`. */
-afpa_status_t afpa__segment_map(afpa__segment_t *segment, const afpa__layout_t *layout, int fd, const char *path, afpa_error_t *error);
+afpa_status_t afpa__segment_map(afpa__segment_t *segment, const afpa__layout_t *layout, int fd, const char *path,
+                                afpa_error_t *error);
 void afpa__segment_unmap(afpa__segment_t *segment);
 
 /* Gives the pages of a range of the segment their memory; what has some keeps it.  false: errno says why, ENOSPC: tmpfs is full. */

@@ -76,7 +76,8 @@ static void check_entry(check_t *c, uint32_t object, uint32_t index, uint32_t en
         problem(c, "object %u, entry %u: no such state", object, index);
     if (e->object != object)
         problem(c, "object %u, entry %u: belongs to object %u", object, index, e->object);
-    if (state == AFPA__FILLING && (afpa__word_owner(word) >= AFPA_OWNERS || !atomic_load(&c->s->owners[afpa__word_owner(word)].used)))
+    if (state == AFPA__FILLING &&
+        (afpa__word_owner(word) >= AFPA_OWNERS || !atomic_load(&c->s->owners[afpa__word_owner(word)].used)))
         problem(c, "object %u, entry %u: being filled by nobody", object, index);
     if (e->chunk == AFPA_NONE) {
         if ((state == AFPA__PINNED || state == AFPA__DRAINING) && length > 0)
@@ -217,7 +218,8 @@ static void check_free_lists(check_t *c)
     for (at = space->free_group; at < c->s->layout.groups && !c->groups[at]; at = c->s->groups[at], found++)
         c->groups[at] = 2;
     if (at != AFPA_NONE || found + used != c->s->layout.groups || found != space->free_groups)
-        problem(c, "%llu groups are used, %llu free, of %u", (unsigned long long)used, (unsigned long long)found, c->s->layout.groups);
+        problem(c, "%llu groups are used, %llu free, of %u", (unsigned long long)used, (unsigned long long)found,
+                c->s->layout.groups);
 }
 
 static void check_draining(check_t *c)
@@ -307,7 +309,8 @@ static void check_ledgers(check_t *c)
         if (atomic_load(&c->s->owners[slot].used))
             continue;
         for (uint32_t entry = 0; entry < c->s->layout.entries; entry++)
-            if (windows >> entry / c->s->layout.window_entries & 1 && (atomic_load(&afpa__ledger_row(c->s, slot)[entry]) & UINT32_MAX))
+            if (windows >> entry / c->s->layout.window_entries & 1 &&
+                (atomic_load(&afpa__ledger_row(c->s, slot)[entry]) & UINT32_MAX))
                 problem(c, "ledger %u: has pins of entry %u, but no owner", slot, entry);
     }
 }

@@ -32,8 +32,6 @@
 #define WORKERS_PER_LOOP 16
 #define CONNECTIONS 4096
 #define ENDS_NOW_SECONDS 5 /* the parent kills after ten or so */
-/* mod_reqtimeout: MRT_DEFAULT_header_TIMEOUT, _MIN_RATE, _MAX_TIMEOUT */
-#define HEADER_TIME {.seconds = 20, .rate = 500, .most = 40}
 
 /* Where a server with the fast path on listens. */
 typedef struct {
@@ -330,12 +328,13 @@ static void warn_of_bounds(server_rec *s)
 
     if (conf->threads > (apr_int64_t)bounds.loops)
         ap_log_error(APLOG_MARK, APLOG_WARNING, 0, s,
-                     "AfpaThreads %" APR_INT64_T_FMT ": a child has %u, for which an eighth of its open files is enough (ulimit -n)",
+                     "AfpaThreads %" APR_INT64_T_FMT
+                     ": a child has %u, for which an eighth of its open files is enough (ulimit -n)",
                      conf->threads, bounds.loops);
     if (conf->connections > (apr_int64_t)bounds.connections)
         ap_log_error(APLOG_MARK, APLOG_WARNING, 0, s,
-                     "AfpaMaxConnections %" APR_INT64_T_FMT ": a child has %u, half of its open files (ulimit -n)", conf->connections,
-                     bounds.connections);
+                     "AfpaMaxConnections %" APR_INT64_T_FMT ": a child has %u, half of its open files (ulimit -n)",
+                     conf->connections, bounds.connections);
 }
 
 static int wanted(server_rec *s)
@@ -349,13 +348,15 @@ static int wanted(server_rec *s)
 /* A head has its time also where mod_reqtimeout is there and nothing is said of it. */
 static void header_time_default(server_rec *s)
 {
+    /* MRT_DEFAULT_header_TIMEOUT, _MIN_RATE, _MAX_TIMEOUT */
+    static const afpa_mod_header_time_t usual = {.seconds = 20, .rate = 500, .most = 40};
     int limited = ap_find_linked_module("mod_reqtimeout.c") != NULL;
 
     for (; s && limited; s = s->next) {
         afpa_mod_server_conf_t *conf = ap_get_module_config(s->module_config, &afpa_module);
 
         if (conf->header.seconds == AFPA_MOD_UNSET)
-            conf->header = (afpa_mod_header_time_t)HEADER_TIME;
+            conf->header = usual;
     }
 }
 

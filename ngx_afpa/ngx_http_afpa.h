@@ -50,7 +50,7 @@ typedef struct {
 } ngx_http_afpa_main_conf_t;
 
 typedef struct {
-    ngx_uint_t log; /* afpa_access_log, by its place in main_conf->logs; NGX_CONF_UNSET_UINT: nothing was said */
+    ngx_uint_t log;  /* afpa_access_log, by its place in main_conf->logs; NGX_CONF_UNSET_UINT: nothing was said */
     ngx_flag_t fast; /* the fast path is on somewhere in this server */
 } ngx_http_afpa_srv_conf_t;
 
@@ -93,10 +93,10 @@ typedef struct {
     afpa_ref_t ref;
     afpa_policy_t policy;
     ngx_thread_task_t *task; /* made when first needed */
-    unsigned answered:1;     /* a worker has tried to open the file: open_status */
-    unsigned stale:1;        /* it was cached, but too old */
-    unsigned fresh:1;        /* it was cached, and is still the same */
-    unsigned varied:1;       /* it was to have a Vary before the filters saw it */
+    unsigned answered : 1;   /* a worker has tried to open the file: open_status */
+    unsigned stale : 1;      /* it was cached, but too old */
+    unsigned fresh : 1;      /* it was cached, and is still the same */
+    unsigned varied : 1;     /* it was to have a Vary before the filters saw it */
     afpa_status_t open_status, fill_status;
     afpa_extent_t overflow; /* a chunk read into private memory, because nothing could be evicted */
     afpa_walk_t walk;

@@ -25,7 +25,8 @@ static afpa_pin_mode_t pin_mode(ngx_http_request_t *r, uint64_t size)
 {
     ngx_http_afpa_main_conf_t *main_conf = ngx_http_get_module_main_conf(r, ngx_http_afpa_module);
 
-    if (!r->connection->sendfile || r->filter_need_in_memory || r->main_filter_need_in_memory || size < (uint64_t)main_conf->zerocopy)
+    if (!r->connection->sendfile || r->filter_need_in_memory || r->main_filter_need_in_memory ||
+        size < (uint64_t)main_conf->zerocopy)
         return AFPA_PIN_COPY;
 #if (NGX_HTTP_SSL)
     if (r->connection->ssl)

@@ -23,7 +23,7 @@ typedef struct {
     size_t size;
     ngx_uint_t at_once; /* receives that are left to it in this turn */
     uint64_t sent;      /* bytes, in this turn */
-    time_t idle_since; /* as nginx knows it */
+    time_t idle_since;  /* as nginx knows it */
     /* nginx's, while the engine has it; NULL before the first request that nginx has seen. */
     ngx_event_handler_pt keepalive_handler;
     ngx_http_connection_t *hc;

@@ -70,7 +70,8 @@ static char *set_zone(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
         return NGX_CONF_ERROR;
     }
     if (afpa_parse_size((char *)value[2].data, value[2].len, &options.size) != AFPA_OK || options.size < AFPA_ZONE_SIZE_MIN) {
-        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0, "afpa_zone: zone \"%V\": size \"%V\" is not a size, or too small (at least 1m)", &value[1], &value[2]);
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0, "afpa_zone: zone \"%V\": size \"%V\" is not a size, or too small (at least 1m)",
+                           &value[1], &value[2]);
         return NGX_CONF_ERROR;
     }
     options.name = (char *)value[1].data;
@@ -116,22 +117,22 @@ static ngx_command_t commands[] = {
     {ngx_string("afpa_zone"), NGX_HTTP_MAIN_CONF | NGX_CONF_2MORE, set_zone, NGX_HTTP_MAIN_CONF_OFFSET, 0, NULL},
     {ngx_string("afpa"), NGX_HTTP_MAIN_CONF | NGX_HTTP_SRV_CONF | NGX_HTTP_LOC_CONF | NGX_CONF_TAKE1, set_afpa,
      NGX_HTTP_LOC_CONF_OFFSET, 0, NULL},
-    {ngx_string("afpa_revalidate"), NGX_HTTP_MAIN_CONF | NGX_HTTP_SRV_CONF | NGX_HTTP_LOC_CONF | NGX_CONF_TAKE1, ngx_conf_set_msec_slot,
-     NGX_HTTP_LOC_CONF_OFFSET, offsetof(ngx_http_afpa_loc_conf_t, revalidate), NULL},
-    {ngx_string("afpa_min_size"), NGX_HTTP_MAIN_CONF | NGX_HTTP_SRV_CONF | NGX_HTTP_LOC_CONF | NGX_CONF_TAKE1, ngx_conf_set_off_slot,
-     NGX_HTTP_LOC_CONF_OFFSET, offsetof(ngx_http_afpa_loc_conf_t, min_size), NULL},
-    {ngx_string("afpa_max_size"), NGX_HTTP_MAIN_CONF | NGX_HTTP_SRV_CONF | NGX_HTTP_LOC_CONF | NGX_CONF_TAKE1, ngx_conf_set_off_slot,
-     NGX_HTTP_LOC_CONF_OFFSET, offsetof(ngx_http_afpa_loc_conf_t, max_size), NULL},
-    {ngx_string("afpa_min_uses"), NGX_HTTP_MAIN_CONF | NGX_HTTP_SRV_CONF | NGX_HTTP_LOC_CONF | NGX_CONF_TAKE1, ngx_conf_set_num_slot,
-     NGX_HTTP_LOC_CONF_OFFSET, offsetof(ngx_http_afpa_loc_conf_t, min_uses), &at_least_one},
+    {ngx_string("afpa_revalidate"), NGX_HTTP_MAIN_CONF | NGX_HTTP_SRV_CONF | NGX_HTTP_LOC_CONF | NGX_CONF_TAKE1,
+     ngx_conf_set_msec_slot, NGX_HTTP_LOC_CONF_OFFSET, offsetof(ngx_http_afpa_loc_conf_t, revalidate), NULL},
+    {ngx_string("afpa_min_size"), NGX_HTTP_MAIN_CONF | NGX_HTTP_SRV_CONF | NGX_HTTP_LOC_CONF | NGX_CONF_TAKE1,
+     ngx_conf_set_off_slot, NGX_HTTP_LOC_CONF_OFFSET, offsetof(ngx_http_afpa_loc_conf_t, min_size), NULL},
+    {ngx_string("afpa_max_size"), NGX_HTTP_MAIN_CONF | NGX_HTTP_SRV_CONF | NGX_HTTP_LOC_CONF | NGX_CONF_TAKE1,
+     ngx_conf_set_off_slot, NGX_HTTP_LOC_CONF_OFFSET, offsetof(ngx_http_afpa_loc_conf_t, max_size), NULL},
+    {ngx_string("afpa_min_uses"), NGX_HTTP_MAIN_CONF | NGX_HTTP_SRV_CONF | NGX_HTTP_LOC_CONF | NGX_CONF_TAKE1,
+     ngx_conf_set_num_slot, NGX_HTTP_LOC_CONF_OFFSET, offsetof(ngx_http_afpa_loc_conf_t, min_uses), &at_least_one},
     {ngx_string("afpa_bypass"), NGX_HTTP_MAIN_CONF | NGX_HTTP_SRV_CONF | NGX_HTTP_LOC_CONF | NGX_CONF_1MORE,
      ngx_http_set_predicate_slot, NGX_HTTP_LOC_CONF_OFFSET, offsetof(ngx_http_afpa_loc_conf_t, bypass), NULL},
-    {ngx_string("afpa_cache_status"), NGX_HTTP_MAIN_CONF | NGX_HTTP_SRV_CONF | NGX_HTTP_LOC_CONF | NGX_CONF_FLAG, ngx_conf_set_flag_slot,
-     NGX_HTTP_LOC_CONF_OFFSET, offsetof(ngx_http_afpa_loc_conf_t, cache_status), NULL},
+    {ngx_string("afpa_cache_status"), NGX_HTTP_MAIN_CONF | NGX_HTTP_SRV_CONF | NGX_HTTP_LOC_CONF | NGX_CONF_FLAG,
+     ngx_conf_set_flag_slot, NGX_HTTP_LOC_CONF_OFFSET, offsetof(ngx_http_afpa_loc_conf_t, cache_status), NULL},
     {ngx_string("afpa_access_log"), NGX_HTTP_MAIN_CONF | NGX_HTTP_SRV_CONF | NGX_CONF_TAKE123, ngx_http_afpa_log_set,
      NGX_HTTP_SRV_CONF_OFFSET, 0, NULL},
-    {ngx_string("afpa_fast_path"), NGX_HTTP_MAIN_CONF | NGX_HTTP_SRV_CONF | NGX_HTTP_LOC_CONF | NGX_CONF_FLAG, ngx_conf_set_flag_slot,
-     NGX_HTTP_LOC_CONF_OFFSET, offsetof(ngx_http_afpa_loc_conf_t, fast_path), NULL},
+    {ngx_string("afpa_fast_path"), NGX_HTTP_MAIN_CONF | NGX_HTTP_SRV_CONF | NGX_HTTP_LOC_CONF | NGX_CONF_FLAG,
+     ngx_conf_set_flag_slot, NGX_HTTP_LOC_CONF_OFFSET, offsetof(ngx_http_afpa_loc_conf_t, fast_path), NULL},
     {ngx_string("afpa_zerocopy"), NGX_HTTP_MAIN_CONF | NGX_CONF_TAKE1, ngx_conf_set_off_slot, NGX_HTTP_MAIN_CONF_OFFSET,
      offsetof(ngx_http_afpa_main_conf_t, zerocopy), NULL},
     {ngx_string("afpa_threads"), NGX_HTTP_MAIN_CONF | NGX_CONF_TAKE1, ngx_conf_set_str_slot, NGX_HTTP_MAIN_CONF_OFFSET,
@@ -143,9 +144,9 @@ static ngx_command_t commands[] = {
 static ngx_int_t get_status(ngx_http_request_t *r, ngx_http_variable_value_t *v, uintptr_t data)
 {
     static ngx_str_t words[] = {
-        [NGX_HTTP_AFPA_NONE] = ngx_string("-"),           [NGX_HTTP_AFPA_HIT] = ngx_string("HIT"),
-        [NGX_HTTP_AFPA_MISS] = ngx_string("MISS"),        [NGX_HTTP_AFPA_REVALIDATED] = ngx_string("REVALIDATED"),
-        [NGX_HTTP_AFPA_STALE] = ngx_string("STALE"),      [NGX_HTTP_AFPA_BYPASS] = ngx_string("BYPASS"),
+        [NGX_HTTP_AFPA_NONE] = ngx_string("-"),      [NGX_HTTP_AFPA_HIT] = ngx_string("HIT"),
+        [NGX_HTTP_AFPA_MISS] = ngx_string("MISS"),   [NGX_HTTP_AFPA_REVALIDATED] = ngx_string("REVALIDATED"),
+        [NGX_HTTP_AFPA_STALE] = ngx_string("STALE"), [NGX_HTTP_AFPA_BYPASS] = ngx_string("BYPASS"),
     };
     ngx_http_afpa_ctx_t *ctx = ngx_http_get_module_ctx(r, ngx_http_afpa_module);
 
@@ -255,7 +256,8 @@ static ngx_int_t fast_path_note(ngx_conf_t *cf, ngx_http_afpa_loc_conf_t *conf)
     if (main_conf->fast_zone == conf->zone)
         return NGX_OK;
     if (main_conf->fast_zone) {
-        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0, "afpa_fast_path: it is on for zone \"%V\" and for zone \"%V\"; it can be for one only",
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                           "afpa_fast_path: it is on for zone \"%V\" and for zone \"%V\"; it can be for one only",
                            &main_conf->fast_zone->name, &conf->zone->name);
         return NGX_ERROR;
     }
@@ -278,7 +280,8 @@ static char *merge_loc_conf(ngx_conf_t *cf, void *parent, void *child)
     if (ngx_http_afpa_refuse_merge(cf, prev, conf) != NGX_OK || (conf->fast_path && fast_path_note(cf, conf) != NGX_OK))
         return NGX_CONF_ERROR;
     if (conf->min_size > conf->max_size) {
-        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0, "afpa_min_size %O is larger than afpa_max_size %O", conf->min_size, conf->max_size);
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0, "afpa_min_size %O is larger than afpa_max_size %O", conf->min_size,
+                           conf->max_size);
         return NGX_CONF_ERROR;
     }
     return NGX_CONF_OK;
@@ -385,5 +388,5 @@ static void exit_process(ngx_cycle_t *cycle)
 static ngx_http_module_t module_ctx = {preconfiguration, postconfiguration, create_main_conf, init_main_conf,
                                        create_srv_conf,  merge_srv_conf,    create_loc_conf,  merge_loc_conf};
 
-ngx_module_t ngx_http_afpa_module = {NGX_MODULE_V1, &module_ctx, commands, NGX_HTTP_MODULE, NULL, init_module, init_process,
-                                     NULL,          NULL,        exit_process, NULL, NGX_MODULE_V1_PADDING};
+ngx_module_t ngx_http_afpa_module = {NGX_MODULE_V1, &module_ctx, commands, NGX_HTTP_MODULE, NULL, init_module,
+                                     init_process,  NULL,        NULL,     exit_process,    NULL, NGX_MODULE_V1_PADDING};

@@ -15,6 +15,6 @@ ngx_module_t *ngx_modules[] = {&ngx_http_afpa_module, NULL};
 
 char *ngx_module_names[] = {"ngx_http_afpa_module", NULL};
 
-char *ngx_module_order[] = {"ngx_http_static_module",      "ngx_http_afpa_module",         "ngx_http_gzip_static_module",
-                            "ngx_http_dav_module",         "ngx_http_autoindex_module",    "ngx_http_index_module",
-                            "ngx_http_random_index_module", "ngx_http_mirror_module",      NULL};
+char *ngx_module_order[] = {"ngx_http_static_module",       "ngx_http_afpa_module",      "ngx_http_gzip_static_module",
+                            "ngx_http_dav_module",          "ngx_http_autoindex_module", "ngx_http_index_module",
+                            "ngx_http_random_index_module", "ngx_http_mirror_module",    NULL};

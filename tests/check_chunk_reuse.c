@@ -21,11 +21,12 @@ typedef struct reuse {
     uint32_t chunk_size, size; /* of each file */
 } reuse_t;
 
-static const reuse_t cases[] = {{"huge=never", 65536, 65536},       {"huge=within_size", 65536, 65536}, {"huge=always", 65536, 65536},
-                                {"huge=advise", 65536, 65536},      {"huge=always", 65536, 40000},      {"huge=never", 65536, 32768},
-                                {"huge=never", 262144, 32768},      {"huge=never", 262144, 40000},      {"huge=never", 524288, 40000},
-                                {"huge=never", 1048576, 32768},     {"huge=never", 1048576, 33000},     {"huge=never", 1048576, 131072},
-                                {"huge=always", 1048576, 131072}};
+static const reuse_t cases[] = {
+    {"huge=never", 65536, 65536},    {"huge=within_size", 65536, 65536}, {"huge=always", 65536, 65536},
+    {"huge=advise", 65536, 65536},   {"huge=always", 65536, 40000},      {"huge=never", 65536, 32768},
+    {"huge=never", 262144, 32768},   {"huge=never", 262144, 40000},      {"huge=never", 524288, 40000},
+    {"huge=never", 1048576, 32768},  {"huge=never", 1048576, 33000},     {"huge=never", 1048576, 131072},
+    {"huge=always", 1048576, 131072}};
 
 /* Sends the file by reference; the end that it can be read from. */
 static int send_by_reference(fixture_t *f, const char *name)

@@ -316,7 +316,8 @@ START_TEST(lingers_over_what_is_unread)
 }
 END_TEST
 
-static const char *const under_way[] = {"", "GET /sm", GET("/small"), GET("/one"), GET("/large"), GET("/large"), CLOSE("/small") "GET "};
+static const char *const under_way[] = {
+    "", "GET /sm", GET("/small"), GET("/one"), GET("/large"), GET("/large"), CLOSE("/small") "GET "};
 
 /* Whatever it is doing: nothing more of it, and once. */
 START_TEST(aborted)

@@ -107,11 +107,8 @@ static const struct {
     void (*change)(const char *path);
     afpa_status_t check, lookup;
 } change_cases[] = {
-    {change_nothing, AFPA_OK, AFPA_OK},
-    {change_content, AFPA_CHANGED, AFPA_MISS},
-    {change_mode, AFPA_CHANGED, AFPA_MISS},
-    {change_size, AFPA_CHANGED, AFPA_MISS},
-    {change_name, AFPA_CHANGED, AFPA_MISS},
+    {change_nothing, AFPA_OK, AFPA_OK},     {change_content, AFPA_CHANGED, AFPA_MISS}, {change_mode, AFPA_CHANGED, AFPA_MISS},
+    {change_size, AFPA_CHANGED, AFPA_MISS}, {change_name, AFPA_CHANGED, AFPA_MISS},
 };
 
 START_TEST(check)

@@ -107,7 +107,8 @@ END_TEST
 /* A file system whose stamps are whole seconds: what changed is not admitted before the stamp is two seconds old. */
 START_TEST(coarse_stamps)
 {
-    static const char script[] = "cd \"$0\" && truncate -s 1M image && mkfs.ext4 -q -I 128 image && mkdir on && mount -o loop image on && echo old >on/a";
+    static const char script[] =
+        "cd \"$0\" && truncate -s 1M image && mkfs.ext4 -q -I 128 image && mkdir on && mount -o loop image on && echo old >on/a";
     char path[64], command[sizeof(script) + 100];
     afpa_counter_t why;
     afpa__file_t file;

@@ -17,10 +17,21 @@ static const struct {
     afpa_status_t status;
     const char *id, *name;
 } cases[] = {
-    STATUS(OK, "ok"),           STATUS(CHECK_DUE, "check_due"), STATUS(STALE, "stale"),       STATUS(MISS, "miss"),
-    STATUS(EMPTY, "empty"),     STATUS(AGAIN, "again"),         STATUS(DECLINED, "declined"), STATUS(DISABLED, "disabled"),
-    STATUS(CHANGED, "changed"), STATUS(NO_SPACE, "no_space"),   STATUS(IO_ERROR, "io_error"), STATUS(CLOSED, "closed"), STATUS(NOT_FOUND, "not_found"),
-    STATUS(INVALID, "invalid"), STATUS(IN_USE, "in_use"),
+    STATUS(OK, "ok"),
+    STATUS(CHECK_DUE, "check_due"),
+    STATUS(STALE, "stale"),
+    STATUS(MISS, "miss"),
+    STATUS(EMPTY, "empty"),
+    STATUS(AGAIN, "again"),
+    STATUS(DECLINED, "declined"),
+    STATUS(DISABLED, "disabled"),
+    STATUS(CHANGED, "changed"),
+    STATUS(NO_SPACE, "no_space"),
+    STATUS(IO_ERROR, "io_error"),
+    STATUS(CLOSED, "closed"),
+    STATUS(NOT_FOUND, "not_found"),
+    STATUS(INVALID, "invalid"),
+    STATUS(IN_USE, "in_use"),
 };
 
 START_TEST(name)

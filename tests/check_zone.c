@@ -105,7 +105,8 @@ static const struct {
     {"too small for its chunks", "w", NULL, 4 * MB, 1048576,
      "zone \"w\": size 4194304 with chunks of 1048576 is out of range (at least 1048576 bytes and 4 chunks, less than 8 TB)"},
     {"all numbers there are", "w", NULL, UINT64_MAX, 65536,
-     "zone \"w\": size 18446744073709551615 with chunks of 65536 is out of range (at least 1048576 bytes and 4 chunks, less than 8 TB)"},
+     "zone \"w\": size 18446744073709551615 with chunks of 65536 is out of range (at least 1048576 bytes and 4 chunks, less than 8 "
+     "TB)"},
     {"chunk that is none", "w", NULL, 4 * MB, 65537,
      "zone \"w\": size 4194304 with chunks of 65537 is out of range (at least 1048576 bytes and 4 chunks, less than 8 TB)"},
     {"relative path", "w", "w", 4 * MB, 65536, "zone \"w\": the path \"w\" must be absolute"},
@@ -385,7 +386,8 @@ START_TEST(something_else)
 
     ck_assert_int_eq(write(fd, "precious", 8), 8);
     o.path = zone_path;
-    snprintf(expected, sizeof(expected), "zone \"%s\": %s is not an AFPA segment: name another path, or remove it", zone_name, zone_path);
+    snprintf(expected, sizeof(expected), "zone \"%s\": %s is not an AFPA segment: name another path, or remove it", zone_name,
+             zone_path);
     ck_assert_int_eq(afpa_zone_check(&o, &error), AFPA_INVALID);
     ck_assert_str_eq(error.text, expected);
     ck_assert_int_eq(afpa_zone_open(&o, &zone, &error), AFPA_INVALID);

@@ -214,7 +214,8 @@ size_t rig_expect(rig_t *r, const char *text, char *to)
         ck_assert_int_eq(afpa_request_read(text, (size_t)(end - text), &request, &why), AFPA_REQUEST_WHOLE);
         ck_assert_int_eq(afpa_response_lookup(r->f.cache, 7, &request, &response), AFPA_OK);
         same = request.if_none_match.at != NULL;
-        length += afpa_response_print(&response, same, (afpa_persistence_t){.keep_alive = request.keep_alive}, "Sun, 06 Nov 1994 08:49:37 GMT", to + length);
+        length += afpa_response_print(&response, same, (afpa_persistence_t){.keep_alive = request.keep_alive},
+                                      "Sun, 06 Nov 1994 08:49:37 GMT", to + length);
         size = same || request.head ? 0 : afpa_ref_identity(&response.file)->size;
         rig_file_name(&response, name);
         for (uint64_t i = 0; i < size; i++)

@@ -16,8 +16,8 @@ typedef struct fake_transport fake_transport_t;
 /* What one call of send() does. */
 typedef struct fake_answer {
     afpa_status_t status;
-    size_t accept;                                                  /* bytes, cut to the piece; FAKE_ALL */
-    size_t complete;                                                /* bytes completed within the call, of all that is in flight */
+    size_t accept;                               /* bytes, cut to the piece; FAKE_ALL */
+    size_t complete;                             /* bytes completed within the call, of all that is in flight */
     void (*within)(fake_transport_t *transport); /* called before that; NULL: nothing */
 } fake_answer_t;
 

@@ -132,7 +132,8 @@ static bool should_answer(const afpa_request_t *request, outcome_t *o)
     if (condition != AFPA_CONDITION_UNCLEAR && !o->too_much) {
         bool same = condition == AFPA_CONDITION_NOT_MODIFIED;
 
-        o->sent += afpa_response_print(&response, same, (afpa_persistence_t){.keep_alive = request->keep_alive}, "Sun, 06 Nov 1994 08:49:37 GMT", expected + o->sent);
+        o->sent += afpa_response_print(&response, same, (afpa_persistence_t){.keep_alive = request->keep_alive},
+                                       "Sun, 06 Nov 1994 08:49:37 GMT", expected + o->sent);
         size = same || request->head ? 0 : afpa_ref_identity(&response.file)->size;
         rig_file_name(&response, name);
         memcpy(expected + o->sent, payload_of(name), size);

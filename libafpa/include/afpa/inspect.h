@@ -27,14 +27,14 @@ extern "C" {
 
 typedef struct afpa_stat {
     uint32_t layout_version;
-    uint64_t size;          /* bytes given at creation */
-    uint64_t memory;        /* bytes of tmpfs the segment takes now, ledgers included */
+    uint64_t size;   /* bytes given at creation */
+    uint64_t memory; /* bytes of tmpfs the segment takes now, ledgers included */
     bool pinned, enabled;
     uint64_t objects, response_entries;
-    uint64_t draining;      /* objects retired and waiting for their last pin */
-    uint64_t bytes_cached;  /* payload */
-    uint64_t bytes_free;    /* of the data section: whole free chunks and free slots */
-    uint64_t pins;          /* sum of all ledgers */
+    uint64_t draining;     /* objects retired and waiting for their last pin */
+    uint64_t bytes_cached; /* payload */
+    uint64_t bytes_free;   /* of the data section: whole free chunks and free slots */
+    uint64_t pins;         /* sum of all ledgers */
     uint32_t owners, owners_limit;
     uint64_t counters[AFPA_COUNTER_LIMIT];
 } afpa_stat_t;
@@ -59,19 +59,19 @@ afpa_status_t afpa_inspect_owner(afpa_zone_t *zone, uint32_t slot, afpa_owner_in
 typedef enum afpa_object_kind { AFPA_KIND_FILE = 1, AFPA_KIND_RESPONSE = 2 } afpa_object_kind_t;
 
 typedef struct afpa_object_info {
-    uint32_t object;           /* index of the record */
+    uint32_t object; /* index of the record */
     afpa_object_kind_t kind;
-    const char *state;         /* phase: "new", "live", "retired"; static storage */
-    char path[AFPA_PATH_MAX];  /* its key, NUL-terminated: a path; of a response entry URL, server and Accept-Encoding */
+    const char *state;        /* phase: "new", "live", "retired"; static storage */
+    char path[AFPA_PATH_MAX]; /* its key, NUL-terminated: a path; of a response entry URL, server and Accept-Encoding */
     size_t path_len;
     afpa_identity_t identity;
     uint32_t entries, entries_pinned;
-    uint64_t bytes;            /* payload in memory */
+    uint64_t bytes; /* payload in memory */
     uint64_t hits;
-    double age, checked;       /* seconds since it was made; since its last check, 0 of a response entry */
-    uint64_t pins;             /* of its whole pin array */
-    uint32_t frequency;        /* S3-FIFO, 0–3 */
-    const char *queue;         /* "small", "main", "none" */
+    double age, checked; /* seconds since it was made; since its last check, 0 of a response entry */
+    uint64_t pins;       /* of its whole pin array */
+    uint32_t frequency;  /* S3-FIFO, 0–3 */
+    const char *queue;   /* "small", "main", "none" */
 } afpa_object_info_t;
 
 /* Copies the object at *cursor or the next one after it into *info and moves *cursor behind it; start with 0.
@@ -82,13 +82,13 @@ afpa_status_t afpa_inspect_next(afpa_zone_t *zone, uint32_t *cursor, afpa_object
 afpa_status_t afpa_inspect_path(afpa_zone_t *zone, const char *path, size_t len, afpa_object_info_t *info);
 
 typedef struct afpa_entry_info {
-    const char *state;   /* "empty", "filling", "pinned", "draining"; static storage */
+    const char *state; /* "empty", "filling", "pinned", "draining"; static storage */
     uint64_t generation;
     uint64_t pins;
-    uint32_t length;     /* bytes in memory, 0 if empty */
-    int64_t chunk;       /* number of the chunk it lies in, -1 if none */
-    uint64_t offset;     /* of its bytes in the data section */
-    const void *data;    /* mapped; another process may free or rewrite it at any time.  NULL if there is none */
+    uint32_t length;  /* bytes in memory, 0 if empty */
+    int64_t chunk;    /* number of the chunk it lies in, -1 if none */
+    uint64_t offset;  /* of its bytes in the data section */
+    const void *data; /* mapped; another process may free or rewrite it at any time.  NULL if there is none */
 } afpa_entry_info_t;
 
 /* Pin entry `index` of an object.  AFPA_NOT_FOUND: the object has no such entry (any more). */

@@ -33,17 +33,17 @@ extern "C" {
 typedef struct afpa_send afpa_send_t;
 
 typedef enum afpa_send_outcome {
-    AFPA_SEND_DONE,    /* every byte was accepted and completed */
-    AFPA_SEND_ABORTED  /* cut: see afpa_send_t.reason */
+    AFPA_SEND_DONE,   /* every byte was accepted and completed */
+    AFPA_SEND_ABORTED /* cut: see afpa_send_t.reason */
 } afpa_send_outcome_t;
 
 typedef struct afpa_send_setup {
-    afpa_ref_t ref;           /* moved into the machine, which releases it */
-    const void *header;       /* sent first, may be NULL; stays valid until the end */
+    afpa_ref_t ref;     /* moved into the machine, which releases it */
+    const void *header; /* sent first, may be NULL; stays valid until the end */
     size_t header_length;
-    uint64_t offset, bytes;   /* of the payload; bytes 0 for HEAD and 304 */
-    uint64_t zerocopy;        /* payload from this size on is offered by reference; UINT64_MAX: never */
-    unsigned window;          /* chunks, 1 … AFPA_SEND_WINDOW_MAX; 0: AFPA_SEND_WINDOW */
+    uint64_t offset, bytes;      /* of the payload; bytes 0 for HEAD and 304 */
+    uint64_t zerocopy;           /* payload from this size on is offered by reference; UINT64_MAX: never */
+    unsigned window;             /* chunks, 1 … AFPA_SEND_WINDOW_MAX; 0: AFPA_SEND_WINDOW */
     afpa_transport_t *transport; /* stays valid until `ended` */
     afpa_executor_t *executor;   /* fills chunks; likewise */
     /* The reply cannot be finished, but for a reason the transport does not know: the caller disconnects, so that the peer sees it
@@ -51,7 +51,7 @@ typedef struct afpa_send_setup {
     void (*cut)(afpa_send_t *send);
     /* Called once, last of all: no pin is held, nothing is in flight, no job is queued; the machine may be freed in it. */
     void (*ended)(afpa_send_t *send, afpa_send_outcome_t outcome);
-    void *context;            /* the caller's, see afpa_send_context() */
+    void *context; /* the caller's, see afpa_send_context() */
 } afpa_send_setup_t;
 
 /* A pin in flight. */
@@ -72,8 +72,8 @@ struct afpa_send {
     unsigned first, flying;
     afpa_job_t job;
     uint32_t fill_index;
-    unsigned rounds;        /* fills in a row for the same chunk */
-    uint64_t waits_since;   /* when it last began to wait for the peer, as afpa_engine_now(); 0: it never did */
+    unsigned rounds;      /* fills in a row for the same chunk */
+    uint64_t waits_since; /* when it last began to wait for the peer, as afpa_engine_now(); 0: it never did */
     afpa_status_t fill_status;
     afpa_extent_t overflow; /* a chunk in memory of its own, when nothing could be evicted */
     size_t early;           /* completed, not settled yet */

@@ -36,8 +36,8 @@ typedef struct afpa_zone_options {
     uint64_t size;       /* bytes for tables and payload; the owners' ledgers come on top, as processes attach */
     uint32_t chunk_size; /* bytes; 0: the default */
     afpa_mlock_t mlock;
-    uid_t uid;           /* who is to own a segment that is made; (uid_t)-1: the calling user */
-    gid_t gid;           /* and the group it, or one found of that user, is to have; (gid_t)-1: as it comes */
+    uid_t uid; /* who is to own a segment that is made; (uid_t)-1: the calling user */
+    gid_t gid; /* and the group it, or one found of that user, is to have; (gid_t)-1: as it comes */
 } afpa_zone_options_t;
 
 /* Defaults: no name, no path, size 0, chunk of options.def, AFPA_MLOCK_TRY, uid and gid unset. */
