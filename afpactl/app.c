@@ -93,7 +93,7 @@ static int is_zone(const struct dirent *entry)
     return strncmp(entry->d_name, AFPA_ZONE_PREFIX, strlen(AFPA_ZONE_PREFIX)) == 0;
 }
 
-/* The path of the only segment in the usual folder; says what there is otherwise. */
+/* The path of the only segment in the usual directory; says what there is otherwise. */
 static char *only_zone(void)
 {
     struct dirent **found = NULL;

@@ -25,7 +25,7 @@ typedef struct options {
     load_options_t load;
     bool nul;
     bool exact;  /* absolute paths as they are spelled */
-    bool listed; /* names are those of files: what is a folder now is not gone through */
+    bool listed; /* names are those of files: what is a directory now is not gone through */
     char **operands;
     int count;
 } options_t;
@@ -134,7 +134,7 @@ static int report(app_t *app, load_result_t *r)
     return r->failed || r->disabled ? EXIT_NOT_SO : EXIT_DONE;
 }
 
-/* A tree keeps one descriptor open for each level of folders. */
+/* A tree keeps one descriptor open for each level of directories. */
 static void raise_file_limit(void)
 {
     struct rlimit limit;
@@ -246,7 +246,7 @@ int cmd_warm(app_t *app, int argc, char **argv)
         return EXIT_USAGE;
     }
     for (int i = 0; i < o.count; i++)
-        if (!*o.operands[i]) { /* $DIR that is not set; it would be the current folder */
+        if (!*o.operands[i]) { /* $DIR that is not set; it would be the current directory */
             complain("warm: the name of a file or directory is not empty");
             return EXIT_USAGE;
         }

@@ -3,7 +3,7 @@
  * Operands: paths, patterns, URLs.
  *
  * A key in the cache is the path a server mapped a request to: absolute, symbolic links and all.  So a relative operand is put
- * behind the current folder and folded by name only; links are never resolved.
+ * behind the current directory and folded by name only; links are never resolved.
  */
 #include "config.h"
 
@@ -60,7 +60,7 @@ static void fold(char *whole)
     *out = 0;
 }
 
-/* In a pattern the current folder stands for itself, whatever characters are in its name. */
+/* In a pattern the current directory stands for itself, whatever characters are in its name. */
 static char *escape(char *name)
 {
     char *escaped = must(malloc(2 * strlen(name) + 1)), *out = escaped;
@@ -75,7 +75,7 @@ static char *escape(char *name)
     return escaped;
 }
 
-static char *current_folder(void)
+static char *current_directory(void)
 {
     char *name = getcwd(NULL, 0);
 
@@ -87,14 +87,14 @@ static char *current_folder(void)
 
 static char *absolute(const char *name, bool pattern)
 {
-    char *folder = name[0] == '/' ? must(strdup("")) : current_folder(), *whole = NULL;
+    char *directory = name[0] == '/' ? must(strdup("")) : current_directory(), *whole = NULL;
 
     if (pattern)
-        folder = escape(folder);
-    if (asprintf(&whole, "%s/%s", folder, name) < 0)
+        directory = escape(directory);
+    if (asprintf(&whole, "%s/%s", directory, name) < 0)
         whole = NULL;
     fold(must(whole));
-    free(folder);
+    free(directory);
     return whole;
 }
 

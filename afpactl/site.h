@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * A folder as a web site: what `afpactl serve` answers with.
+ * A directory as a web site: what `afpactl serve` answers with.
  */
 #ifndef AFPACTL_SITE_H
 #define AFPACTL_SITE_H
@@ -12,7 +12,7 @@
 
 typedef struct site {
     char *root; /* absolute, no slash at the end */
-    /* The number of its response entries; another one each time, for the same URL may have been another folder's. */
+    /* The number of its response entries; another one each time, for the same URL may have been another directory's. */
     uint64_t server;
 } site_t;
 
@@ -26,7 +26,7 @@ typedef enum site_status {
     SITE_BUSY       /* 503 */
 } site_status_t;
 
-/* Whether the root is a folder; complains if not.  Gives the site its number. */
+/* Whether the root is a directory; complains if not.  Gives the site its number. */
 bool site_open(site_t *site);
 
 /* Has the request at the beginning of `bytes` answered from now on: takes the fields out of it that a server may ignore, which

@@ -2,9 +2,9 @@
  *
  * Naming the files of a tree.
  *
- * One name is built up and cut down in a buffer while folders are entered and left.  The folders that are open form a chain,
- * which is how a link that leads back into itself is recognised; a chain of links can multiply without one, so their depth is
- * limited too.
+ * One name is built up and cut down in a buffer while directories are entered and left.  The directories that are open form a
+ * chain, which is how a link that leads back into itself is recognised; a chain of links can multiply without one, so their depth
+ * is limited too.
  */
 #include "config.h"
 
@@ -23,7 +23,7 @@ typedef struct tree {
     char path[AFPA_PATH_MAX];
 } tree_t;
 
-/* An open folder and those it is in. */
+/* An open directory and those it is in. */
 typedef struct level {
     const struct level *up;
     DIR *dir;
@@ -114,7 +114,7 @@ static void walk_entries(tree_t *t, size_t length, const level_t *level)
     }
 }
 
-/* t->path, `length` bytes long, is a folder. */
+/* t->path, `length` bytes long, is a directory. */
 static void walk(tree_t *t, size_t length, const level_t *up, unsigned links)
 {
     level_t level = {.up = up, .dir = opendir(t->path), .links = links};

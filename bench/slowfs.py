@@ -37,10 +37,10 @@ def size_of(node):
 
 
 def attributes(node):
-    folder = node < BASE[2]
-    size = 0 if folder else size_of(node)
-    mode = stat.S_IFDIR | 0o755 if folder else stat.S_IFREG | 0o644
-    return struct.pack("<QQQQQQIIIIIIIIII", node, size, size // 512, SINCE, SINCE, SINCE, 0, 0, 0, mode, 1 + folder, 0, 0, 0, 4096, 0)
+    directory = node < BASE[2]
+    size = 0 if directory else size_of(node)
+    mode = stat.S_IFDIR | 0o755 if directory else stat.S_IFREG | 0o644
+    return struct.pack("<QQQQQQIIIIIIIIII", node, size, size // 512, SINCE, SINCE, SINCE, 0, 0, 0, mode, 1 + directory, 0, 0, 0, 4096, 0)
 
 
 class Slow:

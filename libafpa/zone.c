@@ -86,24 +86,24 @@ static void options_path(const afpa_zone_options_t *o, char *path, size_t room)
         afpa__zone_path(o->name, path, room);
 }
 
-/* The folder of an absolute path. */
-static void folder_of(const char *path, char *folder, size_t size)
+/* The directory of an absolute path. */
+static void directory_of(const char *path, char *directory, size_t size)
 {
     char *slash;
 
-    snprintf(folder, size, "%s", path);
-    slash = strrchr(folder, '/');
+    snprintf(directory, size, "%s", path);
+    slash = strrchr(directory, '/');
     if (slash)
-        slash[slash == folder] = 0;
+        slash[slash == directory] = 0;
 }
 
-static bool folder_same(const char *path_a, const char *path_b)
+static bool directory_same(const char *path_a, const char *path_b)
 {
     char a[AFPA_PATH_MAX], b[AFPA_PATH_MAX];
     struct stat st_a, st_b;
 
-    folder_of(path_a, a, sizeof(a));
-    folder_of(path_b, b, sizeof(b));
+    directory_of(path_a, a, sizeof(a));
+    directory_of(path_b, b, sizeof(b));
     return stat(a, &st_a) == 0 && stat(b, &st_b) == 0 && st_a.st_dev == st_b.st_dev && st_a.st_ino == st_b.st_ino;
 }
 
@@ -113,7 +113,7 @@ bool afpa_zone_options_same_file(const afpa_zone_options_t *a, const afpa_zone_o
 
     options_path(a, path_a, sizeof(path_a));
     options_path(b, path_b, sizeof(path_b));
-    return strcmp(path_a, path_b) == 0 || (strcmp(basename(path_a), basename(path_b)) == 0 && folder_same(path_a, path_b));
+    return strcmp(path_a, path_b) == 0 || (strcmp(basename(path_a), basename(path_b)) == 0 && directory_same(path_a, path_b));
 }
 
 static afpa_status_t options_check(const afpa_zone_options_t *o, candidate_t *c, char *path, size_t room, afpa_error_t *error)
@@ -142,15 +142,15 @@ static afpa_status_t options_check(const afpa_zone_options_t *o, candidate_t *c,
     return AFPA_OK;
 }
 
-/* The folder must be on tmpfs: on a disk every page could have to be written back, and a hit could wait for the disk. */
-static afpa_status_t folder_check(const candidate_t *c, afpa_error_t *error)
+/* The directory must be on tmpfs: on a disk every page could have to be written back, and a hit could wait for the disk. */
+static afpa_status_t directory_check(const candidate_t *c, afpa_error_t *error)
 {
-    char folder[AFPA_PATH_MAX];
+    char directory[AFPA_PATH_MAX];
     struct statfs fs;
 
-    folder_of(c->path, folder, sizeof(folder));
-    if (statfs(folder, &fs) != 0)
-        return afpa__fail(error, AFPA_INVALID, "zone \"%s\": %s: %s", c->options->name, folder, strerror(errno));
+    directory_of(c->path, directory, sizeof(directory));
+    if (statfs(directory, &fs) != 0)
+        return afpa__fail(error, AFPA_INVALID, "zone \"%s\": %s: %s", c->options->name, directory, strerror(errno));
     if (fs.f_type != TMPFS_MAGIC)
         return afpa__fail(
             error, AFPA_INVALID,
@@ -445,7 +445,7 @@ afpa_status_t afpa_zone_open(const afpa_zone_options_t *options, afpa_zone_t **o
         return afpa__fail(error, AFPA_NO_SPACE, "zone \"%s\": out of memory", options->name ? options->name : "");
     status = options_check(options, &c, zone->path, sizeof(zone->path), error);
     if (status == AFPA_OK)
-        status = folder_check(&c, error);
+        status = directory_check(&c, error);
     if (status == AFPA_OK)
         status = file_open(&c, error);
     if (status != AFPA_OK) {
@@ -470,19 +470,19 @@ afpa_status_t afpa_zone_open(const afpa_zone_options_t *options, afpa_zone_t **o
 
 afpa_status_t afpa_zone_check(const afpa_zone_options_t *options, afpa_error_t *error)
 {
-    char path[AFPA_PATH_MAX], folder[AFPA_PATH_MAX];
+    char path[AFPA_PATH_MAX], directory[AFPA_PATH_MAX];
     afpa_error_t ignored;
     candidate_t c;
     afpa_status_t status = options_check(options, &c, path, sizeof(path), error);
 
     if (status == AFPA_OK)
-        status = folder_check(&c, error);
+        status = directory_check(&c, error);
     if (status != AFPA_OK)
         return status;
     c.fd = open(path, O_RDWR | O_NOFOLLOW | O_CLOEXEC);
     if (c.fd < 0 && errno == ENOENT) {
-        folder_of(path, folder, sizeof(folder));
-        if (faccessat(AT_FDCWD, folder, W_OK | X_OK, AT_EACCESS) == 0)
+        directory_of(path, directory, sizeof(directory));
+        if (faccessat(AT_FDCWD, directory, W_OK | X_OK, AT_EACCESS) == 0)
             return AFPA_OK;
     }
     if (c.fd < 0)

@@ -14,7 +14,7 @@ AC_DEFUN([AFPA_APACHE], [
           [AC_MSG_ERROR([apxs2 or apxs was not found (Debian: apache2-dev); give --with-apxs=PATH or --without-apache])])
     apache_include=`$APXS -q INCLUDEDIR 2>/dev/null`
     AS_IF([test ! -f "$apache_include/httpd.h"],
-          [AC_MSG_ERROR([$APXS names "$apache_include" as the folder of httpd.h, which is not there])])
+          [AC_MSG_ERROR([$APXS names "$apache_include" as the directory of httpd.h, which is not there])])
     # As system headers: their warnings are not ours.  /usr/include itself must keep its place in the search order.
     APACHE_CPPFLAGS="-isystem $apache_include"
     for apache_dir in `$APXS -q APR_INCLUDEDIR` `$APXS -q APU_INCLUDEDIR`; do

@@ -74,7 +74,7 @@ static void override(afpa_mod_guard_t *guard, cmd_parms *cmd, const char *args)
 }
 
 /* httpd looks at each part of the path for a link, at every request; a check of the file does not see one that appeared.  What is
- * said of an outer folder is in force for that folder, whatever an inner one allows. */
+ * said of an outer directory is in force for that directory, whatever an inner one allows. */
 static void options(afpa_mod_guard_t *guard, cmd_parms *cmd, const char *args)
 {
     int changes = 0, allowed = 0, forbidden = 0;
@@ -199,7 +199,7 @@ static void mapping(afpa_mod_guard_t *guard, cmd_parms *cmd, const char *args)
 }
 
 /* Of several places for users' files mod_userdir takes the first that is there, anew with each request. */
-static void user_folders(afpa_mod_guard_t *guard, cmd_parms *cmd, const char *args)
+static void user_directories(afpa_mod_guard_t *guard, cmd_parms *cmd, const char *args)
 {
     static const char *const lists[] = {"enable", "enabled", "disable", "disabled"}; /* of users */
 

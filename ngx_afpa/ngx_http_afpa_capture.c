@@ -10,8 +10,8 @@
  * So each request is remembered as it began, before the phases that change its URI.  With try_files only what was asked for itself
  * is taken: another file would be served on after that one had appeared.
  *
- * The one redirect that is allowed is that of `index`, from a folder to the first name in its list, in that folder, where all the
- * same rules hold in both places and both have the same root.  With the first name a file that appears cannot change what nginx
+ * The one redirect that is allowed is that of `index`, from a directory to the first name in its list, in that directory, where all
+ * the same rules hold in both places and both have the same root.  With the first name a file that appears cannot change what nginx
  * would choose, and one that vanishes takes the response entry with it; with another name that would go unseen.
  */
 #include "ngx_http_afpa_fastpath.h"
@@ -51,10 +51,10 @@ ngx_int_t ngx_http_afpa_capture_begin(ngx_http_request_t *r)
     return NGX_DECLINED;
 }
 
-static ngx_flag_t has_name(ngx_str_t *uri, ngx_str_t *folder, ngx_str_t *name)
+static ngx_flag_t has_name(ngx_str_t *uri, ngx_str_t *directory, ngx_str_t *name)
 {
-    return uri->len == folder->len + name->len && ngx_memcmp(uri->data, folder->data, folder->len) == 0 &&
-           ngx_memcmp(uri->data + folder->len, name->data, name->len) == 0;
+    return uri->len == directory->len + name->len && ngx_memcmp(uri->data, directory->data, directory->len) == 0 &&
+           ngx_memcmp(uri->data + directory->len, name->data, name->len) == 0;
 }
 
 static ngx_flag_t same_root(ngx_http_core_loc_conf_t *a, ngx_http_core_loc_conf_t *b)
@@ -73,7 +73,7 @@ static ngx_flag_t only_index(ngx_http_afpa_loc_conf_t *conf, ngx_http_core_loc_c
     return clcf->handler == NULL && !conf->try_files && conf->index.len > 0;
 }
 
-/* Whether the file is the one that was asked for, or the first index of the folder that was. */
+/* Whether the file is the one that was asked for, or the first index of the directory that was. */
 static ngx_flag_t as_it_came(ngx_http_request_t *r, ngx_http_core_loc_conf_t *clcf)
 {
     static ngx_str_t nothing = ngx_null_string;

@@ -70,7 +70,7 @@ static void make_nothing(const char *path)
     (void)path;
 }
 
-static void make_folder(const char *path)
+static void make_directory(const char *path)
 {
     ck_assert_int_eq(mkdir(path, 0755), 0);
 }
@@ -90,7 +90,7 @@ static const struct {
     const char *below;
     afpa_counter_t why;
 } refusals[] = {{make_nothing, "", AFPA_DECLINE_NOT_FOUND},
-                {make_folder, "", AFPA_DECLINE_NOT_REGULAR},
+                {make_directory, "", AFPA_DECLINE_NOT_REGULAR},
                 {make_fifo, "", AFPA_DECLINE_NOT_REGULAR},
                 {make_fifo, "/below", AFPA_DECLINE_NOT_FOUND},
                 {make_loop, "", AFPA_DECLINE_IO_ERROR}};

@@ -113,21 +113,21 @@ START_TEST(coarse_stamps)
     afpa_counter_t why;
     afpa__file_t file;
     fixture_t f;
-    int folder;
+    int directory;
 
     fixture_begin(&f, ZONE);
     snprintf(command, sizeof(command), "sh -c '%s' %s >/dev/null 2>&1", script, f.dir);
     snprintf(path, sizeof(path), "%s/on", f.dir);
     if (geteuid() == 0 && system(command) == 0) {
-        folder = open(path, O_PATH | O_DIRECTORY | O_CLOEXEC);
-        ck_assert_int_eq(umount2(path, MNT_DETACH), 0); /* it is there as long as the folder is open */
-        snprintf(path, sizeof(path), "/proc/self/fd/%d/a", folder);
+        directory = open(path, O_PATH | O_DIRECTORY | O_CLOEXEC);
+        ck_assert_int_eq(umount2(path, MNT_DETACH), 0); /* it is there as long as the directory is open */
+        snprintf(path, sizeof(path), "/proc/self/fd/%d/a", directory);
         ck_assert_int_eq(afpa__file_open(path, &file, &why), AFPA_DECLINED);
         ck_assert_int_eq(why, AFPA_DECLINE_CHANGED);
         pause_ms(2050);
         ck_assert_int_eq(afpa__file_open(path, &file, &why), AFPA_OK);
         close(file.fd);
-        close(folder);
+        close(directory);
     }
     snprintf(path, sizeof(path), "%s/on", f.dir);
     rmdir(path);

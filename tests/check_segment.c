@@ -353,13 +353,13 @@ END_TEST
 
 START_TEST(file_is_none)
 {
-    int folder = open("/", O_RDONLY | O_CLOEXEC);
+    int directory = open("/", O_RDONLY | O_CLOEXEC);
     afpa__layout_t layout;
     afpa_error_t error;
 
-    ck_assert_int_eq(afpa__segment_examine(folder, "a/path", &layout, &error), AFPA_INVALID);
+    ck_assert_int_eq(afpa__segment_examine(directory, "a/path", &layout, &error), AFPA_INVALID);
     ck_assert_str_eq(error.text, "a/path: is not a regular file");
-    close(folder);
+    close(directory);
     ck_assert_int_eq(afpa__segment_examine(-1, "a/path", &layout, &error), AFPA_INVALID);
 }
 END_TEST

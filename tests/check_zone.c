@@ -113,10 +113,10 @@ static const struct {
     {"empty path", "w", "", 4 * MB, 65536, "zone \"w\": the path \"\" must be absolute"},
     {"not on tmpfs", "w", "/proc/w", 4 * MB, 65536,
      "zone \"w\": /proc/w is not on tmpfs (a segment on a disk file system would wait for the disk); use a path under /dev/shm"},
-    {"the root folder", "w", "/w-no-such", 4 * MB, 65536,
+    {"the root directory", "w", "/w-no-such", 4 * MB, 65536,
      "zone \"w\": /w-no-such is not on tmpfs (a segment on a disk file system would wait for the disk); use a path under /dev/shm"},
-    {"no such folder", "w", "/dev/shm/no-such/w", 4 * MB, 65536, "zone \"w\": /dev/shm/no-such: No such file or directory"},
-    {"a folder", "w", "/dev/shm/", 4 * MB, 65536, "zone \"w\": /dev/shm/: Is a directory"},
+    {"no such directory", "w", "/dev/shm/no-such/w", 4 * MB, 65536, "zone \"w\": /dev/shm/no-such: No such file or directory"},
+    {"a directory", "w", "/dev/shm/", 4 * MB, 65536, "zone \"w\": /dev/shm/: Is a directory"},
 };
 
 /* Said in the same words by the configuration test and by the start, and nothing is made. */
@@ -164,8 +164,8 @@ static const struct {
     {"same path", "a", "/dev/shm/x", "b", "/dev/shm/x", true},
     {"other paths", "a", "/dev/shm/x", "a", "/dev/shm/y", false},
     {"the path spelled another way", "a", NULL, "b", "/dev/shm/../shm//afpa-a", true},
-    {"same name in another folder", "a", NULL, "a", "/tmp/afpa-a", false},
-    {"folders that are not there", "a", "/no-such/x", "b", "/no-such-either/x", false},
+    {"same name in another directory", "a", NULL, "a", "/tmp/afpa-a", false},
+    {"directories that are not there", "a", "/no-such/x", "b", "/no-such-either/x", false},
 };
 
 START_TEST(same_file)
@@ -322,7 +322,7 @@ START_TEST(replaced)
 }
 END_TEST
 
-static void put_folder(const char *path)
+static void put_directory(const char *path)
 {
     ck_assert_int_eq(mkdir(path, 0700), 0);
 }
@@ -350,7 +350,7 @@ static const struct {
     void (*put)(const char *path);
     const char *says;
 } in_the_way_cases[] = {
-    {"a folder", put_folder, ": Is a directory"},
+    {"a directory", put_directory, ": Is a directory"},
     {"a link", put_link, ": Too many levels of symbolic links"},
     {"a pipe", put_fifo, " is not a regular file"},
     {"what others may write", put_writable, " may be written by others (mode 620); remove it"},

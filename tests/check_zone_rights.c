@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Zones where rights, limits and room are short: files of other users, folders nobody may write, memory that may not be locked, a
- * tmpfs that is full.  Each in a child, which gives up rights or has a tmpfs of its own; each says what and why in one line.
+ * Zones where rights, limits and room are short: files of other users, directories nobody may write, memory that may not be locked,
+ * a tmpfs that is full.  Each in a child, which gives up rights or has a tmpfs of its own; each says what and why in one line.
  *
  * A child answers with CHILD_GOOD or what failed; parts that need root are passed over without.
  */
@@ -340,7 +340,7 @@ static child_result_t file_of_root(void *arg)
     return CHILD_GOOD;
 }
 
-static child_result_t folder_of_root(void *arg)
+static child_result_t directory_of_root(void *arg)
 {
     place_t *p = arg;
     afpa_error_t error;
@@ -565,7 +565,7 @@ static const struct {
     {"planted", planted},
     {"in use by another user", in_use_by_another_user},
     {"a file of root", file_of_root},
-    {"a folder of root", folder_of_root},
+    {"a directory of root", directory_of_root},
     {"given without the right to", given_without_right},
     {"locking refused", lock_refused},
     {"locking allowed", lock_allowed},

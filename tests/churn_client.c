@@ -2,9 +2,9 @@
  *
  * Many short connections to one server, and whether it answers all of them rightly; tests/churn runs it.
  *
- *   churn_client PORT CONNECTIONS AT_ONCE SEED FOLDER
+ *   churn_client PORT CONNECTIONS AT_ONCE SEED DIRECTORY
  *
- * FOLDER has 0.ask, 0.answer, 1.ask, …: what is sent on a connection, and what has to come back, a NUL standing for any byte.  If
+ * DIRECTORY has 0.ask, 0.answer, 1.ask, …: what is sent on a connection, and what has to come back, a NUL standing for any byte.  If
  * the answer says "Connection: close", the end of the connection has to follow.  How a client behaves is drawn for each connection.
  * One thread, one epoll; a connection is in one slot from its socket() to its close().
  */
@@ -323,12 +323,12 @@ static void on_tick(uint64_t now)
 
 /* ---- the whole ---- */
 
-static bool load(const char *folder, unsigned number, const char *kind, text_t *text)
+static bool load(const char *directory, unsigned number, const char *kind, text_t *text)
 {
     char name[4096];
     FILE *file;
 
-    snprintf(name, sizeof(name), "%s/%u.%s", folder, number, kind);
+    snprintf(name, sizeof(name), "%s/%u.%s", directory, number, kind);
     file = fopen(name, "rb");
     if (!file)
         return false;
@@ -373,7 +373,7 @@ int main(int argc, char **argv)
         }
     at_once = argc == 6 ? (unsigned)strtoul(argv[3], NULL, 10) : 0;
     if (case_count == 0 || at_once < 1 || at_once > SLOTS) {
-        fprintf(stderr, "usage: churn_client PORT CONNECTIONS AT_ONCE(1-%d) SEED FOLDER, with 0.ask and 0.answer in it\n", SLOTS);
+        fprintf(stderr, "usage: churn_client PORT CONNECTIONS AT_ONCE(1-%d) SEED DIRECTORY, with 0.ask and 0.answer in it\n", SLOTS);
         return 2;
     }
     server.sin_port = htons((uint16_t)strtoul(argv[1], NULL, 10));

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * What suites of the cache need: a folder of files whose bytes follow from name, version and offset, a zone, caches attached to
+ * What suites of the cache need: a directory of files whose bytes follow from name, version and offset, a zone, caches attached to
  * it, and a clock that stands still until told otherwise.
  *
  * The files are made two hours old, so that the cache does not wait for them to settle.

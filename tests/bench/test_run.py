@@ -37,12 +37,12 @@ def server(need):
 
 @pytest.fixture(scope="module")
 def measured(tools, server, tmp_path_factory):
-    """The results of a small run; with a server that is not there, as its program is in no folder of PATH."""
-    folder = tmp_path_factory.mktemp("run")
-    programs = folder / "programs"
+    """The results of a small run; with a server that is not there, as its program is in no directory of PATH."""
+    directory = tmp_path_factory.mktemp("run")
+    programs = directory / "programs"
     programs.mkdir()
     (programs / "wrk").symlink_to(shutil.which("wrk"))
-    out = folder / "a.json"
+    out = directory / "a.json"
     run = bench("--servers", f"floor,{server},h2o", "--work", "size-1k,pipeline-4", "--rounds", 2, "--seconds", 0.2, "--no-syscalls", "--output", out,
                 path=programs)
     assert run.returncode == 0, run.stderr

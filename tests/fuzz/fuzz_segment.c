@@ -24,13 +24,13 @@
 static const size_t file_sizes[] = {0, 100, 1000, 5000, 65536, 200000};
 #define FILES (sizeof(file_sizes) / sizeof(file_sizes[0]))
 
-static char zone_path[64], folder[64];
+static char zone_path[64], directory[64];
 static afpa__layout_t layout;
 static uint8_t *image, *damaged;
 
 static void file_name(char *path, size_t room, size_t i)
 {
-    snprintf(path, room, "%s/%zu", folder, i);
+    snprintf(path, room, "%s/%zu", directory, i);
 }
 
 static void clean_up(void)
@@ -42,7 +42,7 @@ static void clean_up(void)
         file_name(path, sizeof(path), i);
         unlink(path);
     }
-    rmdir(folder);
+    rmdir(directory);
 }
 
 static void load_file(afpa_cache_t *cache, size_t i)
@@ -73,8 +73,8 @@ static void prepare(void)
     afpa_error_t error;
     int fd;
 
-    snprintf(folder, sizeof(folder), "/tmp/afpa-fuzz-XXXXXX");
-    afpa__assert(mkdtemp(folder));
+    snprintf(directory, sizeof(directory), "/tmp/afpa-fuzz-XXXXXX");
+    afpa__assert(mkdtemp(directory));
     snprintf(zone_path, sizeof(zone_path), "/dev/shm/afpa-fuzz-%d", (int)getpid());
     atexit(clean_up);
     afpa_zone_options_init(&options);

@@ -2,7 +2,7 @@
  *
  * main() of a fuzz target where there is no libFuzzer: runs what the corpus holds, then inputs from a generator with a fixed
  * seed, then, for FUZZ_SECONDS, what comes of changing the corpus here and there.  Arguments are files to run instead, to look at a
- * finding; one that crashed is in fuzz-last in the current folder.
+ * finding; one that crashed is in fuzz-last in the current directory.
  * The run passes if nothing crashes.
  */
 #include <dirent.h>
@@ -62,7 +62,7 @@ static int run_file(const char *path)
     return 1;
 }
 
-static int run_folder(const char *path)
+static int run_directory(const char *path)
 {
     DIR *dir = opendir(path);
     struct dirent *entry;
@@ -164,7 +164,7 @@ int main(int argc, char **argv)
     unsigned long changed;
     const char *source = getenv("AFPA_SRCDIR");
     const char *name = strrchr(argv[0], '/');
-    char folder[4096];
+    char directory[4096];
     int ran = 0;
 
     signal(SIGABRT, on_abort);
@@ -177,10 +177,10 @@ int main(int argc, char **argv)
     name = name ? name + 1 : argv[0];
     if (strncmp(name, "lt-", 3) == 0)
         name += 3;
-    snprintf(folder, sizeof(folder), "%s/tests/fuzz/corpus/%s", source ? source : ".", name + strlen("fuzz_"));
-    ran = run_folder(folder);
+    snprintf(directory, sizeof(directory), "%s/tests/fuzz/corpus/%s", source ? source : ".", name + strlen("fuzz_"));
+    ran = run_directory(directory);
     run_made_up();
     changed = run_changed();
-    printf("%d inputs of %s, %d made up, %lu changed\n", ran, folder, MADE_UP, changed);
+    printf("%d inputs of %s, %d made up, %lu changed\n", ran, directory, MADE_UP, changed);
     return ran > 0 ? 0 : 1;
 }

@@ -15,10 +15,10 @@ SOURCES = Path(os.environ.get("AFPA_SRCDIR") or Path(__file__).resolve().parents
 MAKEFILE = BUILD / "Makefile"
 
 
-def make(folder, *arguments):
+def make(directory, *arguments):
     """A make of its own, also within `make check`."""
     own = {name: value for name, value in os.environ.items() if name not in ("MAKEFLAGS", "MAKELEVEL", "MFLAGS", "MAKEOVERRIDES")}
-    return subprocess.run(["make", "-s", "-f", MAKEFILE, *arguments], cwd=folder, capture_output=True, text=True, timeout=60, env=own)
+    return subprocess.run(["make", "-s", "-f", MAKEFILE, *arguments], cwd=directory, capture_output=True, text=True, timeout=60, env=own)
 
 
 @pytest.fixture
@@ -31,11 +31,11 @@ def makefile():
 CONFIGURE = """#!/bin/sh
 for word do
     case $word in
-        --builddir=*) folder=${word#*=} ;;
+        --builddir=*) directory=${word#*=} ;;
         *) printf '%s\\n' "$word" ;;
     esac
 done >words
-mkdir "$folder" && touch "$folder/ngx_auto_config.h"
+mkdir "$directory" && touch "$directory/ngx_auto_config.h"
 """
 
 FLAGS = [  # as `nginx -V` prints them; as nginx's configure has to get them
@@ -62,18 +62,18 @@ def test_without_debugging(makefile, tmp_path):
     """nginx's own make has warnings as errors; and debug messages are nothing unless it was configured with --with-debug."""
     need(shutil.which("cc"), "no cc")
     nginx = re.search(r"^nginx_src = (.*)$", makefile, re.M)[1]
-    folders = [f"{nginx}/src/{part}" for part in ("core", "event", "event/modules", "os/unix", "http", "http/modules", "http/v2")]
+    directories = [f"{nginx}/src/{part}" for part in ("core", "event", "event/modules", "os/unix", "http", "http/modules", "http/v2")]
     for source in sorted((SOURCES / "ngx_afpa").glob("*.c")):
         one = tmp_path / "one.c"
         one.write_text(f'#include <ngx_config.h>\n#undef NGX_DEBUG\n#include "{source}"\n')
         run = subprocess.run(["cc", "-fsyntax-only", "-W", "-Wall", "-Wpointer-arith", "-Wno-unused-parameter", "-Werror",
-                              *(f"-isystem{folder}" for folder in [*folders, BUILD / "ngx_objs"]), f"-I{SOURCES}/libafpa/include", one],
+                              *(f"-isystem{path}" for path in [*directories, BUILD / "ngx_objs"]), f"-I{SOURCES}/libafpa/include", one],
                              capture_output=True, text=True, timeout=60)
         assert run.returncode == 0, run.stderr
 
 
 def test_headers_of_later_releases(makefile, tmp_path):
-    """With QUIC, nginx's headers include some that lie in folders which the release that is tested does not have."""
+    """With QUIC, nginx's headers include some that lie in directories which the release that is tested does not have."""
     need(shutil.which("cc"), "no cc")
     for header in ("core/ngx_core.h", "event/quic/ngx_event_quic.h", "http/v3/ngx_http_v3.h"):
         (tmp_path / "src" / header).parent.mkdir(parents=True)

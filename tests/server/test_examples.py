@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The configurations in README.md, as they stand there but for names of folders, are ones that the servers take."""
+"""The configurations in README.md, as they stand there but for names of directories, are ones that the servers take."""
 import os
 import re
 import shutil
@@ -27,7 +27,7 @@ def example(kind):
 
 
 def in_place(kind, text, server):
-    """What is missing for a server of the test's own, and folders and a zone that are there."""
+    """What is missing for a server of the test's own, and directories and a zone that are there."""
     if kind == "nginx":
         text = text.replace("http {", "http { access_log off;" + TEMPORARY)
         text = text.replace("server {", "server { listen 127.0.0.1:@PORT@;")

@@ -143,7 +143,7 @@ def test_not_admitted(pair, place):
     assert never(pair, get(target), get(target, "X-Key: x"), get(target, "Cookie: beta=1"), get(target, "Accept-Encoding: gzip"))
 
 
-def test_folder_and_negotiation(pair):
+def test_directory_and_negotiation(pair):
     """What is served is not what was asked for, and which file it is may change without that file changing."""
     assert never(pair, get("/"), get("/negotiated/page"))
     assert fetch(pair.ours.port, get("/")).body == payload("index.html", 1000)
@@ -274,7 +274,7 @@ def test_limits_of_the_address(limit):
 
 
 def test_link_in_the_way():
-    """A folder that becomes a link, which is not to be followed: the file behind it is the same."""
+    """A directory that becomes a link, which is not to be followed: the file behind it is the same."""
     conf = "<Directory @ROOT@>\nOptions -FollowSymLinks\n</Directory>\n"
     with Pair("httpd", conf=FAST + conf, revalidate=200, workers=1) as pair:
         pair.put("d/a.bin", payload("a", 1000))

@@ -53,7 +53,7 @@ RULES = {
              "RewriteRule ^@ROOT@/first/(.*)$ @ROOT@/second/$1\n", "/x/a.html", "first/a.html"),
     "lock": ("RewriteRule ^/x/(.*)\\.html$ @ROOT@/second/$1.lock\nRewriteCond %{REQUEST_FILENAME} -f\nRewriteRule ^ - [F]\n"
              "RewriteRule ^(@ROOT@/second/.*)\\.lock$ $1.html\n", "/x/a.html", "second/a.lock"),
-    "lock-in-folder": (f"<Directory @ROOT@/second>\nRewriteEngine on\n{LOCK}</Directory>\n", "/second/a.html", "second/a.lock"),
+    "lock-in-directory": (f"<Directory @ROOT@/second>\nRewriteEngine on\n{LOCK}</Directory>\n", "/second/a.html", "second/a.lock"),
     "lock-in-round-two": ("<Directory @ROOT@/second>\nRewriteEngine on\nRewriteCond %{REQUEST_FILENAME} -f\n"
                           "RewriteRule \\.lock$ - [F]\nRewriteRule ^(.*)\\.lock$ $1.html [L]\n"
                           "RewriteRule ^(.*)\\.html$ $1.lock [N]\n</Directory>\n", "/second/a.html", "second/a.lock"),
@@ -104,7 +104,7 @@ def test_path_from_the_root_of_the_system():
             top.rmdir()
 
 
-def test_user_folders():
+def test_user_directories():
     """mod_userdir takes the first that is there."""
     with pair_with("UserDir @ROOT@/first/* @ROOT@/second/*\n", modules("userdir")) as pair:
         pair.put("second/joe/a.html", payload("second", 1000))
@@ -114,7 +114,7 @@ def test_user_folders():
             assert pair.same("/~joe/a.html").length == 2000
 
 
-def test_one_user_folder():
+def test_one_user_directory():
     with pair_with("UserDir @ROOT@/first/*\nUserDir disabled root daemon\n", modules("userdir")) as pair:
         pair.put("first/joe/a.html", payload("first", 2000))
         assert pair.admit("/~joe/a.html")
@@ -136,7 +136,7 @@ def test_conditions_that_are_httpds(name):
 
 @pytest.mark.parametrize("test", ["!-f", "!-d", "-s", "!-l"])
 def test_condition_about_the_file_itself(test):
-    """In a folder; a rule before that changes nothing, or is the last then, makes no difference."""
+    """In a directory; a rule before that changes nothing, or is the last then, makes no difference."""
     rules = f"RewriteRule ^front - [L]\nRewriteRule ^old /new [R,L]\nRewriteCond %{{REQUEST_FILENAME}} {test}\nRewriteRule ^never /front.html\n"
     with pair_with(f"<Directory @ROOT@/d>\nRewriteEngine on\n{rules}</Directory>\n") as pair:
         pair.put("d/a.html", payload("a", 1000))

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""nginx's fast path: the index of a folder, whose first name it may answer with, and nothing else."""
+"""nginx's fast path: the index of a directory, whose first name it may answer with, and nothing else."""
 import os
 import time
 
@@ -34,7 +34,7 @@ NOT_ADMITTED = {
     "cold": "location = /cold/ { afpa off; } location /cold/ { }",
     "target-off": "location = /target-off/index.html { afpa_fast_path off; }",
     "target-var": "location = /target-var/index.html { add_header X-Client $arg_x; }",
-    "folder-var": "location = /folder-var/ { add_header X-Client $arg_x; } location /folder-var/ { }",
+    "directory-var": "location = /directory-var/ { add_header X-Client $arg_x; } location /directory-var/ { }",
     "bypass": "location = /bypass/ { afpa_bypass $arg_x; } location /bypass/ { }",
     "random": "location = /random/ { random_index on; } location /random/ { }",
     "links": "location = /links/ { disable_symlinks on; } location /links/ { }",
@@ -93,7 +93,7 @@ def test_only_what_was_asked_for(pair):
     assert pair.admit("/whole/page")
 
 
-def test_folders_without_an_index(pair):
+def test_directories_without_an_index(pair):
     (pair.root / "empty").mkdir(exist_ok=True)
     before = pair.zone.count("fast_hits")
     for target in ("/empty/", "/empty", "/missing/"):
@@ -103,7 +103,7 @@ def test_folders_without_an_index(pair):
 
 
 def test_among_other_requests(pair):
-    """What was remembered of a folder is of no other request on the connection."""
+    """What was remembered of a directory is of no other request on the connection."""
     assert pair.admit("/") and pair.admit("/sub/")
     others = [get("/"), get("/second/"), get("/plain/index.html"), get("/off/"), head("/sub/"), get("/missing"), get("/plain/"),
               get("/error/"), get("/index.html"), get("/empty/"), get("/try/"), get("/")]
@@ -154,7 +154,7 @@ def test_index_vanishes_and_comes_back(changing):
     assert changing.same("/two/").status == 403
 
 
-def test_folder_vanishes(changing):
+def test_directory_vanishes(changing):
     assert changing.admit("/two/")
     (changing.root / "two").rename(changing.root / "gone")
     time.sleep(0.35)

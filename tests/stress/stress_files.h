@@ -26,7 +26,7 @@ typedef enum stress_change { STRESS_REPLACE, STRESS_IN_PLACE, STRESS_TRUNCATE, S
 /* xorshift64*; *state must not be 0. */
 uint64_t stress_random(uint64_t *state);
 
-/* Makes a folder with all of them, in version 1. */
+/* Makes a directory with all of them, in version 1. */
 bool stress_files_make(stress_files_t *files, uint64_t seed);
 void stress_files_remove(stress_files_t *files);
 

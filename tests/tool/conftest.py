@@ -66,24 +66,24 @@ def holder():
 
 @pytest.fixture
 def shm():
-    """A folder of the test's own on tmpfs."""
-    folder = Path(tempfile.mkdtemp(prefix="afpa_test_", dir="/dev/shm"))  # not the prefix of a zone
-    yield folder
-    shutil.rmtree(folder)
+    """A directory of the test's own on tmpfs."""
+    directory = Path(tempfile.mkdtemp(prefix="afpa_test_", dir="/dev/shm"))  # not the prefix of a zone
+    yield directory
+    shutil.rmtree(directory)
 
 
 @pytest.fixture
-def open_folder():
-    """A folder that every user may enter, unlike tmp_path."""
-    folder = Path(tempfile.mkdtemp(prefix="afpa-test-"))
-    folder.chmod(0o755)
-    yield folder
-    shutil.rmtree(folder)
+def open_directory():
+    """A directory that every user may enter, unlike tmp_path."""
+    directory = Path(tempfile.mkdtemp(prefix="afpa-test-"))
+    directory.chmod(0o755)
+    yield directory
+    shutil.rmtree(directory)
 
 
 @pytest.fixture
 def site(tmp_path):
-    """Files of 0 bytes, a few bytes, one chunk, several chunks: their folder."""
+    """Files of 0 bytes, a few bytes, one chunk, several chunks: their directory."""
     for name, size in {"empty": 0, "small.txt": 10, "chunk.bin": 65536, "sub/large.bin": MIB // 2 + 1}.items():
         path = tmp_path / "site" / name
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -46,7 +46,7 @@ BAD = {  # name, size, options; a word of the reason
     "blank": ("a b", "4m", [], "a name has"),
     "escape": ("\x1b[2J", "4m", [], "a name has"),
     "long": ("n" * 33, "4m", [], "a name has"),
-    "no folder": (None, "4m", ["--path", "/dev/shm/afpa_no/such/folder"], "No such file"),
+    "no directory": (None, "4m", ["--path", "/dev/shm/afpa_no/such/directory"], "No such file"),
     "no tmpfs": (None, "4m", ["--path", "/proc/segment"], "is not on tmpfs"),
 }
 

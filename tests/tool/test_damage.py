@@ -71,8 +71,8 @@ def judge(ended, seed):
 
 def try_out(good, places, seed, commands):
     """The exit statuses of these commands on a damaged copy."""
-    zone, path, folder = good
-    copy = folder / f"seed{seed}"
+    zone, path, directory = good
+    copy = directory / f"seed{seed}"
     statuses = []
     for number, words in enumerate(commands):
         if number == 0 or commands is WRITERS:  # readers change nothing
@@ -105,9 +105,9 @@ def test_writers(good, part):
 @pytest.mark.parametrize("byte", [0x00, 0xff, 0x55])
 def test_everything_after_the_header(good, byte):
     """All tables overwritten with one byte."""
-    zone, path, folder = good
+    zone, path, directory = good
     for words in [*READERS, *WRITERS]:
-        copy = folder / "flat"
+        copy = directory / "flat"
         sparse_copy(zone.path, copy)
         with open(copy, "r+b") as file:
             file.seek(4096)

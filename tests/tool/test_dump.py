@@ -42,12 +42,12 @@ def test_round_trip(make, site):
 @pytest.mark.parametrize("names", [ODD, [*ODD, b"line\nend"]], ids=["lines", "with a line end in a name"])
 def test_odd_names(make, tmp_path, names):
     first, second = make(), make()
-    folder = os.fsencode(tmp_path)
+    directory = os.fsencode(tmp_path)
     for name in names:
-        put(folder + b"/" + name)
+        put(directory + b"/" + name)
     first.warm(tmp_path)
     out = first.run("dump", "--null").done().out
-    assert sorted(out.split(b"\0")[:-1]) == sorted(folder + b"/" + name for name in names), "expected the very bytes of names"
+    assert sorted(out.split(b"\0")[:-1]) == sorted(directory + b"/" + name for name in names), "expected the very bytes of names"
     assert second.run("--json", "restore", "-0", stdin=out).done().json["files"] == len(names), "expected all of them"
     assert second.run("dump", "-0").done().out == out, "expected the same list again"
 
@@ -75,7 +75,7 @@ def test_list_that_is_not_there(zone, tmp_path):
     zone.run("restore", tmp_path / "missing").fails(NOT_SO, tmp_path / "missing", "No such file")
 
 
-def test_list_that_is_a_folder(zone, tmp_path):
+def test_list_that_is_a_directory(zone, tmp_path):
     """It can be opened, but not read."""
     zone.run("restore", tmp_path).complains(NOT_SO, tmp_path, "Is a directory")
 
@@ -141,7 +141,7 @@ def test_spellings_come_back(make, site, holder):
     second.run("verify", "--content").done()
 
 
-def test_file_that_is_a_folder_now(zone, site):
+def test_file_that_is_a_directory_now(zone, site):
     """Its files were not saved under that name."""
     given = f"{site}/sub\n{site}/empty\n".encode()
     result = zone.run("--json", "restore", stdin=given).done().json

@@ -222,9 +222,9 @@ def test_no_segment(ruined):
             segment.run(*args).fails(NO_ZONE, segment.path, reason)
 
 
-@pytest.mark.parametrize("folder", ["/dev/shm", "/dev/null", "/etc/passwd"])
-def test_no_segment_of_ours(folder):
-    run("-z", folder, "stat").fails(NO_ZONE, folder)
+@pytest.mark.parametrize("directory", ["/dev/shm", "/dev/null", "/etc/passwd"])
+def test_no_segment_of_ours(directory):
+    run("-z", directory, "stat").fails(NO_ZONE, directory)
 
 
 def test_cut_short_while_in_use(zone, site):

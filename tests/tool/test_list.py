@@ -33,13 +33,13 @@ HARMLESS = {  # a file's name, how it is shown
 
 @pytest.fixture
 def named(zone, tmp_path):
-    """A zone with a file for each of these names, and their folder."""
-    folder = tmp_path / "names"
-    folder.mkdir()
+    """A zone with a file for each of these names, and their directory."""
+    directory = tmp_path / "names"
+    directory.mkdir()
     for name in HARMLESS:
-        put(os.fsencode(folder) + b"/" + name)
-    zone.warm(folder)
-    return zone, folder
+        put(os.fsencode(directory) + b"/" + name)
+    zone.warm(directory)
+    return zone, directory
 
 
 def test_fields(zone, site):
@@ -108,7 +108,7 @@ def test_sort_by_age(zone, tmp_path):
     assert ages[0] > ages[1], f"expected the ages in that order: {ages}"
 
 
-GLOBS = {  # a pattern, behind the folder, and what it matches
+GLOBS = {  # a pattern, behind the directory, and what it matches
     "/*": ["chunk.bin", "empty", "small.txt", "sub/large.bin"],
     "/*.bin": ["chunk.bin", "sub/large.bin"],
     "/sub/*": ["sub/large.bin"],
@@ -128,14 +128,14 @@ def test_pattern(zone, site, pattern):
     assert zone.paths(f"{site}{pattern}") == expected, "expected what the absolute pattern matches"
     if pattern[1] not in "*?":
         assert [one["path"] for one in zone.run("--json", "list", pattern[1:], cwd=site).done().json] == expected, \
-            "expected the same of a pattern in that folder"
+            "expected the same of a pattern in that directory"
 
 
 def test_pattern_that_begins_with_a_star(zone, site, tmp_path):
     zone.warm(site)
-    for folder in (tmp_path, "/"):
-        found = zone.run("--json", "list", "*.bin", cwd=folder).done().json
-        assert len(found) == 2, f"expected it to match in any folder, called in {folder}: {found}"
+    for directory in (tmp_path, "/"):
+        found = zone.run("--json", "list", "*.bin", cwd=directory).done().json
+        assert len(found) == 2, f"expected it to match in any directory, called in {directory}: {found}"
 
 
 @pytest.mark.parametrize("pattern", ["/none", "*.none", "/", "\x1b[2J*"])
@@ -150,15 +150,15 @@ def test_pattern_that_matches_nothing(zone, site, pattern):
 # ---- names ----
 
 def test_names_are_harmless(named):
-    zone, folder = named
+    zone, directory = named
     lines = zone.run("list").done().lines[1:]
-    shown = sorted(line.partition(f"{folder}/")[2] for line in lines)
+    shown = sorted(line.partition(f"{directory}/")[2] for line in lines)
     assert shown == sorted(HARMLESS.values()), "expected each name on one line, with what commands a terminal escaped"
 
 
 def test_names_in_c_locale(named):
     """Where only ASCII is printable."""
-    zone, folder = named
+    zone, directory = named
     out = zone.run("list", LC_ALL="C").done().out
     assert all(0x20 <= byte < 0x7f or byte == 0x0a for byte in out), "expected ASCII alone"
     assert out.count(b"\n") == len(HARMLESS) + 1, "expected a line for each"
@@ -166,10 +166,10 @@ def test_names_in_c_locale(named):
 
 
 def test_names_in_json(named):
-    zone, folder = named
+    zone, directory = named
     out = zone.run("--json", "list").done().out
     assert b"\x1b" not in out and b"\x7f" not in out.replace(b"del\x7f", b""), "expected no bare control characters"
-    names = {os.path.relpath(one["path"], folder) for one in json.loads(out)}
+    names = {os.path.relpath(one["path"], directory) for one in json.loads(out)}
     assert names == {name.decode(errors="replace") if name != b"cut\xe2\x82" else "cut\ufffd\ufffd" for name in HARMLESS}, \
         "expected the names, with U+FFFD for each byte that is no UTF-8"
 
@@ -177,11 +177,11 @@ def test_names_in_json(named):
 @pytest.mark.parametrize("name", HARMLESS, ids=[str(index) for index in range(len(HARMLESS))])
 def test_names_elsewhere(named, name):
     """show finds each by its very bytes and prints it in one line, and so does what complains."""
-    zone, folder = named
-    path = os.fsencode(folder) + b"/" + name
-    assert zone.run("show", path).done().lines[0] == f"{folder}/{HARMLESS[name]}", "expected the name in one line"
-    zone.run("show", path + b"!").fails(NOT_SO, f"{folder}/{HARMLESS[name]}!: not cached")
-    zone.run("warm", path + b"!").complains(NOT_SO, f"{folder}/{HARMLESS[name]}!: not_found")
+    zone, directory = named
+    path = os.fsencode(directory) + b"/" + name
+    assert zone.run("show", path).done().lines[0] == f"{directory}/{HARMLESS[name]}", "expected the name in one line"
+    zone.run("show", path + b"!").fails(NOT_SO, f"{directory}/{HARMLESS[name]}!: not cached")
+    zone.run("warm", path + b"!").complains(NOT_SO, f"{directory}/{HARMLESS[name]}!: not_found")
     assert zone.run("purge", path).done().text == "purged 1 object\n", "expected it to be dropped, and it alone"
     assert len(zone.json("list")) == len(HARMLESS) - 1, "expected the others to stay"
 
@@ -195,11 +195,11 @@ def test_names_that_are_not_folded(zone, site):
         assert zone.paths(f"{site}{given}") == [f"{site}{found}"], f"expected {given} to find it"
 
 
-def test_pattern_in_a_folder_that_looks_like_one(zone, tmp_path):
-    """The folder one is in is no part of the pattern."""
+def test_pattern_in_a_directory_that_looks_like_one(zone, tmp_path):
+    """The directory one is in is no part of the pattern."""
     for name in ("[x]/file", "x/file", "*/file", "back\\/file"):
         put(tmp_path / name)
     zone.warm(tmp_path)
-    for folder in ("[x]", "*", "back\\"):
-        found = zone.run("--json", "list", "f*", cwd=tmp_path / folder).done().json
-        assert [one["path"] for one in found] == [f"{tmp_path}/{folder}/file"], f"expected what is in {folder}"
+    for directory in ("[x]", "*", "back\\"):
+        found = zone.run("--json", "list", "f*", cwd=tmp_path / directory).done().json
+        assert [one["path"] for one in found] == [f"{tmp_path}/{directory}/file"], f"expected what is in {directory}"

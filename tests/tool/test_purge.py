@@ -12,7 +12,7 @@ def left(zone, site):
 
 
 ALL = ["chunk.bin", "empty", "small.txt", "sub/large.bin"]
-PURGES = {  # operands behind the folder, what is left
+PURGES = {  # operands behind the directory, what is left
     "small.txt": ["chunk.bin", "empty", "sub/large.bin"],
     "./sub/../small.txt": ["chunk.bin", "empty", "sub/large.bin"],
     "empty small.txt": ["chunk.bin", "sub/large.bin"],
@@ -131,8 +131,8 @@ def test_disabled_zone(zone, site):
     assert zone.json("list") == [], "expected an empty zone"
 
 
-def test_pattern_in_a_folder_that_looks_like_one(zone, tmp_path):
-    """Only what is in that folder goes."""
+def test_pattern_in_a_directory_that_looks_like_one(zone, tmp_path):
+    """Only what is in that directory goes."""
     for name in ("*/file", "other/file"):
         put(tmp_path / name)
     zone.warm(tmp_path)

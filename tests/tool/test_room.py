@@ -21,11 +21,11 @@ def test_nearly_as_large_as_the_zone(zone, tmp_path):
     zone.run("verify", "--content").done()
 
 
-def tree_larger_than(zone, folder, size):
+def tree_larger_than(zone, directory, size):
     """Files of `size` bytes, half again as many as fit."""
     count = 3 * zone.json("stat")["bytes_free"] // (2 * size)
     for index in range(count):
-        put(folder / f"{index:05}", (b"%05d" % index).ljust(size, b"."))
+        put(directory / f"{index:05}", (b"%05d" % index).ljust(size, b"."))
     return count
 
 

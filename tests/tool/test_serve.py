@@ -24,7 +24,7 @@ def site(tmp_path):
         put(tmp_path / name, content(name))
     put(tmp_path / "index.html", b"the index\n")
     put(tmp_path / "sub" / "a b.txt", b"blank\n")
-    (tmp_path / "sub" / "folder").mkdir()
+    (tmp_path / "sub" / "directory").mkdir()
     tmp_path.chmod(0o755)
     return tmp_path
 
@@ -61,7 +61,7 @@ def test_files(serving):
             reply = fetch(serving.port, get("/" + name))
             assert (reply.status, reply.body) == (200, content(name)), f"expected {name}"
             assert fetch(serving.port, head("/" + name)).header("Content-Length") == str(size), "expected the same header"
-    assert fetch(serving.port, get("/")).body == b"the index\n", "expected the index of the folder"
+    assert fetch(serving.port, get("/")).body == b"the index\n", "expected the index of the directory"
     assert fetch(serving.port, get("/sub/a%20b.txt?x=/../y")).body == b"blank\n", "expected the decoded path, without the query"
 
 
@@ -78,7 +78,7 @@ def test_types(serving):
         assert fetch(serving.port, get("/" + name)).header("Content-Type") == kind, f"expected the type of {name}"
 
 
-ERRORS = [(get("/missing"), 404), (get("/sub"), 404), (get("/sub/folder/"), 404), (get("/../etc/passwd"), 404), (get("/%2e%2e/x"), 404),
+ERRORS = [(get("/missing"), 404), (get("/sub"), 404), (get("/sub/directory/"), 404), (get("/../etc/passwd"), 404), (get("/%2e%2e/x"), 404),
           (get("/sub%2fa%20b.txt"), 404), (b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n", 405),
           (b"GET / HTTP/1.1\r\n\r\n", 400), (b"GET / HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\n\r\nabcde", 400),
           (b"GET / HTTP/9.9\r\nHost: x\r\n\r\n", 400), (get("/", "X: " + "x" * 9000), 431)]
@@ -128,8 +128,8 @@ def test_changed_file(serving, site):
     assert fetch(serving.port, get("/small.html")).body == b"changed", "expected nothing older than a second"
 
 
-def test_another_folder(make, shm):
-    """What is left of one that was served before is nobody's: the same address and Host stand for another folder now."""
+def test_another_directory(make, shm):
+    """What is left of one that was served before is nobody's: the same address and Host stand for another directory now."""
     zone, port = make(), 0
     for name in ("first", "second"):
         put(shm / name / "index.html", name.encode())  # on tmpfs: what is due for a check is checked by the look-up
@@ -169,7 +169,7 @@ def test_usage(zone, args):
     assert zone.run(*args).status == USAGE, "expected wrong usage"
 
 
-def test_no_folder(zone, tmp_path):
+def test_no_directory(zone, tmp_path):
     zone.run("serve", tmp_path / "none").fails(NOT_SO, tmp_path / "none", "No such file")
     zone.run("serve", put(tmp_path / "file", b"x")).fails(NOT_SO, tmp_path / "file", "Not a directory")
 
@@ -180,7 +180,7 @@ def test_port_that_is_taken(zone, site, serving):
 
 
 def test_address_for_people(zone, tmp_path):
-    """The folder's name in one line, whatever is in it."""
+    """The directory's name in one line, whatever is in it."""
     put(tmp_path / "\x1b[2J\n" / "file")
     process = zone.start("serve", tmp_path / "\x1b[2J\n")
     said = process.stdout.readline().decode()
@@ -224,7 +224,7 @@ def test_purge_of_urls(zone, site, serving):
 
 
 def test_list_of_urls(zone, site, serving):
-    """A pattern that begins as they do is no path in the current folder."""
+    """A pattern that begins as they do is no path in the current directory."""
     for name in ("small.html", "chunk.bin"):
         fetch(serving.port, get(f"/{name}"))
     found = zone.run("--json", "list", "http://localhost/*.html*", cwd=site).done().json

@@ -123,10 +123,10 @@ def test_chunk_size(make, tmp_path, chunk):
 
 def test_spellings(zone, site):
     zone.warm(site)
-    for given, folder in [("small.txt", site), ("./small.txt", site), ("../small.txt", site / "sub"),
+    for given, directory in [("small.txt", site), ("./small.txt", site), ("../small.txt", site / "sub"),
                           (f"{site}//sub/../small.txt", "/"),
                           (f"{site}/./small.txt", "/")]:
-        assert zone.run("--json", "show", given, cwd=folder).done().json["path"] == f"{site}/small.txt", \
+        assert zone.run("--json", "show", given, cwd=directory).done().json["path"] == f"{site}/small.txt", \
             f"expected to find {given}"
 
 

@@ -21,9 +21,9 @@ def poke(segment, old, new):
 
 @pytest.mark.parametrize("options", [[], ["--content"], ["-c"]], ids=lambda options: " ".join(options) or "plain")
 def test_sound(zone, site, options):
-    for folder in (None, site):
-        if folder:
-            zone.warm(folder)
+    for directory in (None, site):
+        if directory:
+            zone.warm(directory)
         assert zone.run("verify", *options).done().text == "ok\n", "expected it to be sound"
         result = zone.json("verify", *options)
         assert wrong(result, VERIFY) == [], f"expected every field, of its type: {result}"

@@ -16,8 +16,8 @@ from tool import DONE, MIB, NO_ZONE, NOT_SO, SECONDS, WARM, Terminal, command, d
 from wire import eventually
 
 
-def files(folder):
-    return sorted(str(one) for one in folder.rglob("*") if one.is_file())
+def files(directory):
+    return sorted(str(one) for one in directory.rglob("*") if one.is_file())
 
 
 def test_fields(zone, site):
@@ -66,7 +66,7 @@ def test_spellings(zone, site, given):
     assert zone.paths() == files(site), "expected absolute names, folded"
 
 
-EXACT = {  # behind the folder; the keys of a tree are those of a server with that root, whose one slash at the end does not count
+EXACT = {  # behind the directory; the keys of a tree are those of a server with that root, whose one slash at the end does not count
     "": "/small.txt", "/": "/small.txt", "//": "//small.txt", "/sub/..": "/sub/../small.txt", "/.": "/./small.txt",
     "//small.txt": "//small.txt", "/sub/../small.txt": "/sub/../small.txt",
 }
@@ -94,8 +94,8 @@ def test_exact_relative(zone, site):
     assert zone.paths() == [f"{site}/empty", f"{site}/small.txt"], "expected them folded"
 
 
-def test_folder_that_is_gone(zone, tmp_path):
-    """A relative name in it means nothing; least of all one in the root folder."""
+def test_directory_that_is_gone(zone, tmp_path):
+    """A relative name in it means nothing; least of all one in the root directory."""
     (tmp_path / "gone").mkdir()
     for args in (["warm", "etc/passwd"], ["purge", "etc/passwd"], ["show", "etc/passwd"], ["list", "etc/p*"]):
         script = 'rmdir "$PWD"; exec "$@"'
@@ -110,10 +110,10 @@ def test_several(zone, site, tmp_path):
     assert zone.paths() == sorted([str(other), f"{site}/empty", f"{site}/sub/large.bin"])
 
 
-def test_no_folders_and_hidden_files(zone, tmp_path):
+def test_no_directories_and_hidden_files(zone, tmp_path):
     tree = tmp_path / "tree"
     (tree / "nothing/in/it").mkdir(parents=True)
-    assert zone.warm(tree)["files"] == 0, "expected nothing in empty folders"
+    assert zone.warm(tree)["files"] == 0, "expected nothing in empty directories"
     put(tree / ".hidden/.file")
     put(tree / "..." / "..file")
     assert zone.warm(tree)["files"] == 2, "expected hidden files too"
@@ -122,7 +122,7 @@ def test_no_folders_and_hidden_files(zone, tmp_path):
 def test_deep_tree(zone, tmp_path):
     path = tmp_path.joinpath(*["d"] * 200)
     put(path / "file")
-    assert zone.warm(tmp_path)["files"] == 1, "expected the file 200 folders down"
+    assert zone.warm(tmp_path)["files"] == 1, "expected the file 200 directories down"
 
 
 @pytest.mark.seconds(30)
@@ -192,14 +192,14 @@ def test_messages_are_limited(zone, tmp_path):
     assert len(zone.run("warm", "-v", *missing).err.splitlines()) == 30, "expected all with --verbose"
 
 
-def special(folder, name):
+def special(directory, name):
     """Makes what is no regular file."""
-    path = folder / name
+    path = directory / name
     if name == "fifo":
         os.mkfifo(path)
     elif name == "socket":
         with socket.socket(socket.AF_UNIX) as listener:
-            os.chdir(folder)  # the name of a socket is short
+            os.chdir(directory)  # the name of a socket is short
             listener.bind(name)
             os.chdir("/")
     elif name == "dangling":
@@ -238,10 +238,10 @@ def test_device(zone):
 def test_links_are_followed(zone, site, tmp_path):
     """As servers follow them, and under the link's name."""
     put(tmp_path / "elsewhere/file")
-    (site / "folder").symlink_to("../elsewhere")
+    (site / "directory").symlink_to("../elsewhere")
     (site / "name").symlink_to("small.txt")
     assert zone.warm(site)["files"] == 6, "expected what links lead to"
-    assert {f"{site}/folder/file", f"{site}/name"} <= set(zone.paths()), "expected their names"
+    assert {f"{site}/directory/file", f"{site}/name"} <= set(zone.paths()), "expected their names"
 
 
 @pytest.mark.parametrize("name", ["up", "self"])
@@ -255,7 +255,7 @@ def test_link_back(zone, site, name):
 
 @pytest.mark.seconds(20)
 def test_links_that_multiply(zone, tmp_path):
-    """Two folders full of links into each other: an end comes all the same."""
+    """Two directories full of links into each other: an end comes all the same."""
     for one, other in (("a", "b"), ("b", "a")):
         put(tmp_path / one / "file")
         for index in range(3):
@@ -291,22 +291,22 @@ def others_zone(make):
     return make(options=["--owner", "nobody"] if os.geteuid() == 0 else [])
 
 
-def test_rights_of_the_owner(others_zone, open_folder):
+def test_rights_of_the_owner(others_zone, open_directory):
     """Root's private files do not get into the cache of a server that may not read them."""
-    secret, public = put(open_folder / "tree/secret"), put(open_folder / "tree/public")
+    secret, public = put(open_directory / "tree/secret"), put(open_directory / "tree/public")
     secret.chmod(0o600 if os.geteuid() == 0 else 0)
-    (open_folder / "tree/closed").mkdir(mode=0o700 if os.geteuid() == 0 else 0)
-    result = others_zone.run("--json", "warm", open_folder / "tree")
+    (open_directory / "tree/closed").mkdir(mode=0o700 if os.geteuid() == 0 else 0)
+    result = others_zone.run("--json", "warm", open_directory / "tree")
     assert result.json["files"] == 1 and result.json["skipped"] == {"permission": 2}, f"expected what may be read: {result}"
     assert result.status == NOT_SO, f"expected this to be told by the status: {result}"
     others_zone.run("warm", secret).complains(NOT_SO, f"{secret}: permission: the file may not be read")
     assert others_zone.paths() == [str(public)], "expected the public file alone"
-    (open_folder / "tree/closed").chmod(0o700)
+    (open_directory / "tree/closed").chmod(0o700)
 
 
-def test_list_is_read_with_own_rights(others_zone, open_folder, site):
+def test_list_is_read_with_own_rights(others_zone, open_directory, site):
     """The list may be private; the files it names may not."""
-    public, listed = put(open_folder / "public"), put(open_folder / "list")
+    public, listed = put(open_directory / "public"), put(open_directory / "list")
     listed.write_text(f"{public}\n")
     listed.chmod(0o600)
     assert others_zone.run("--json", "restore", listed).done().json["files"] == 1, "expected the list to be read"
@@ -344,16 +344,16 @@ def test_list_and_operands(zone, site):
     assert result.done().json["files"] == 3, f"expected both: {result}"
 
 
-def test_list_names_folders_and_relative_paths(zone, site):
+def test_list_names_directories_and_relative_paths(zone, site):
     result = zone.run("--json", "warm", "-", stdin=b"sub\n./empty\n", cwd=site)
-    assert result.done().json["files"] == 2, f"expected a folder and a file: {result}"
+    assert result.done().json["files"] == 2, f"expected a directory and a file: {result}"
 
 
 def test_list_that_cannot_be_read(zone, site, tmp_path):
     """What stands before the error is loaded; the error shows."""
-    folder = os.open(tmp_path, os.O_RDONLY)
-    process = zone.start("--json", "warm", site / "empty", "-", stdin=folder)
-    os.close(folder)
+    directory = os.open(tmp_path, os.O_RDONLY)
+    process = zone.start("--json", "warm", site / "empty", "-", stdin=directory)
+    os.close(directory)
     out, err = process.communicate(timeout=SECONDS)
     assert process.returncode == NOT_SO and err == b"afpactl: standard input: Is a directory\n", f"expected the reason: {err}"
     assert b'"files": 1,' in out, f"expected the other operand to be loaded: {out}"
