@@ -351,15 +351,26 @@ def test_bound_of_connections():
         assert eventually(lambda: fetch(pair.ours.port, get("/small.bin")) and pair.zone.count("fast_hits") > before + 16)
 
 
+def ask_at_once(pair, connections):
+    """A request on each, and no reply read yet."""
+    wires = [Wire(pair.ours.port) for _ in range(connections)]
+    for wire in wires:
+        wire.send(get("/small.bin"))
+    return wires
+
+
+def epolls(server):
+    """How many epoll descriptors its child has: a loop's each, beside the MPM's own."""
+    child, = server.workers()
+    return [link.readlink().name for link in Path(f"/proc/{child}/fd").iterdir()].count("anon_inode:[eventpoll]")
+
+
 def test_bound_of_open_files():
     """The loops take no more connections than leave httpd room; the others wait to be accepted, as they do for its own bound."""
     with fresh("KeepAliveTimeout 60\n", outer="ServerLimit 1\nMaxRequestWorkers 16\nMinSpareThreads 1\nMaxSpareThreads 16\n", workers=1,
                wrap=["prlimit", "--nofile=200:200"]) as pair:
         tree(pair)
-        wires = [Wire(pair.ours.port) for _ in range(300)]
-        for wire in wires:
-            wire.send(get("/small.bin"))
-        for wire in wires:
+        for wire in ask_at_once(pair, 300):
             assert wire.reply().body == SMALL
             wire.close()
         assert "Too many open files" not in pair.ours.log() and "ulimit" not in pair.ours.log()
@@ -371,11 +382,12 @@ def test_bounds_that_open_files_lower():
         tree(pair)
         assert "AfpaMaxConnections 40: a child has 32, half of its open files (ulimit -n)" in pair.ours.log()
         assert "AfpaThreads 5: a child has 4, for which an eighth of its open files is enough (ulimit -n)" in pair.ours.log()
-        wires = [Wire(pair.ours.port) for _ in range(36)]
+        assert epolls(pair.ours) == epolls(pair.stock) + 4
+        before = pair.zone.count("fast_hits")
+        wires = ask_at_once(pair, 36)
+        assert all(wire.reply().body == SMALL for wire in wires)
+        assert pair.zone.grows("fast_hits", before, 32) and pair.zone.count("fast_hits") == before + 32
         for wire in wires:
-            wire.send(get("/small.bin"))
-        for wire in wires:
-            assert wire.reply().body == SMALL
             wire.close()
 
 

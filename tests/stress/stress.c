@@ -45,17 +45,30 @@
 #define VERIFY_EVERY_MS 1500u
 
 /* Name, and whether threads can do it too. */
-#define ACTIVITIES(X)                                                                                                              \
-    X(HIT, "hits", 1)                                                                                                              \
-    X(OPENED, "opened", 1)                                                                                                         \
-    X(DECLINED, "declined", 1)                                                                                                     \
-    X(EMPTY, "chunks found empty", 1) X(BYTES, "MB checked", 1) X(CHECKED, "checks", 1) X(PURGED, "purged", 1)                     \
-        X(CUT, "replies cut by a change", 1) X(OWN_MEMORY, "chunks read into memory of their own", 0)                              \
-            X(REFERENCE, "chunks sent by reference", 1) X(REPLACED, "files replaced", 1) X(IN_PLACE, "files changed in place", 1)  \
-                X(SHORTENED, "files truncated", 1) X(RECREATED, "files deleted and made again", 1)                                 \
-                    X(VERIFIED, "verifications while it ran", 1) X(ATTACHED, "attached anew", 0) X(KILLED, "killed", 0)            \
-                        X(DIED_SPACE, "died under the space lock", 0) X(DIED_SHARD, "died under a shard's lock", 0)                \
-                            X(DIED_FILL, "died while filling", 0) X(DIED_HOLDING, "died with pins", 0)
+/* clang-format off */
+#define ACTIVITIES(X)                                                   \
+    X(HIT, "hits", 1)                                                   \
+    X(OPENED, "opened", 1)                                              \
+    X(DECLINED, "declined", 1)                                          \
+    X(EMPTY, "chunks found empty", 1)                                   \
+    X(BYTES, "MB checked", 1)                                           \
+    X(CHECKED, "checks", 1)                                             \
+    X(PURGED, "purged", 1)                                              \
+    X(CUT, "replies cut by a change", 1)                                \
+    X(OWN_MEMORY, "chunks read into memory of their own", 0)            \
+    X(REFERENCE, "chunks sent by reference", 1)                         \
+    X(REPLACED, "files replaced", 1)                                    \
+    X(IN_PLACE, "files changed in place", 1)                            \
+    X(SHORTENED, "files truncated", 1)                                  \
+    X(RECREATED, "files deleted and made again", 1)                     \
+    X(VERIFIED, "verifications while it ran", 1)                        \
+    X(ATTACHED, "attached anew", 0)                                     \
+    X(KILLED, "killed", 0)                                              \
+    X(DIED_SPACE, "died under the space lock", 0)                       \
+    X(DIED_SHARD, "died under a shard's lock", 0)                       \
+    X(DIED_FILL, "died while filling", 0)                               \
+    X(DIED_HOLDING, "died with pins", 0)
+/* clang-format on */
 
 enum {
 #define X(id, text, threads) A_##id,

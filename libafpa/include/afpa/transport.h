@@ -84,7 +84,7 @@ struct afpa_provider {
     afpa_status_t (*receive)(afpa_transport_t *transport, afpa_io_t *io, void *buffer, size_t size);
     /* Whether a connection that ends has to linger (RFC 9112, 9.6): closed with bytes in it that no receive has brought, it is reset
      * at once; closed before the peer has read all, it is reset when the peer sends something more; and at a reset the peer may lose
-     * what it has not read yet.  A provider that cannot tell says yes; one of a host that takes that risk only what the host would. */
+     * what it has not read yet.  A provider that cannot tell says yes; one whose host closes all the same does as the host. */
     bool (*must_linger)(afpa_transport_t *transport);
     /* Always legal, and never fails.  `io` may be NULL. */
     void (*disconnect)(afpa_transport_t *transport, afpa_io_t *io, afpa_disconnect_t how);
