@@ -5,7 +5,7 @@ import time
 
 import pytest
 
-from docroot import payload
+from docroot import payload, settle
 from wire import Wire, fetch, get
 from zone import AFPACTL, STOCK_ONLY
 
@@ -48,6 +48,7 @@ def tree(pair):
         pair.put(f"{place}/tiny.bin", payload("tiny", 10239))
         pair.put(f"{place}/edge.bin", payload("edge", 10240))
         pair.put(f"{place}/huge.bin", payload("huge", 10241))
+    settle()  # else an object is dropped once, to be read once more, and may not be there to be purged
 
 
 def test_off(pair):
